@@ -1,0 +1,1 @@
+"""recurra: write a recurrent cell once; it runs, learns, streams and fits any topology."""

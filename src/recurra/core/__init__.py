@@ -1,0 +1,25 @@
+"""The contract of cells and of everything that runs them. Knows torch and nothing else of recurra."""
+
+from recurra.core.cell import Cell, Context, Shared, call_step
+from recurra.core.protocols import Batch, Head, Network, StreamingNetwork, Trainable
+from recurra.core.state import PerLayer, Shape, State, StateShape, index_rows, split_shape
+from recurra.core.wrapper import Wrapper
+
+__all__ = [
+    "Batch",
+    "Cell",
+    "Context",
+    "Head",
+    "Network",
+    "PerLayer",
+    "Shape",
+    "Shared",
+    "State",
+    "StateShape",
+    "StreamingNetwork",
+    "Trainable",
+    "Wrapper",
+    "call_step",
+    "index_rows",
+    "split_shape",
+]
