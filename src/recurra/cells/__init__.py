@@ -1,4 +1,4 @@
-"""The cells: one file each, discovered by file name. `cells.get("gru")` looks one up; `cells.names()` lists them all."""
+"""The cells: one file each, discovered by file name; `cells.get(name)` looks one up, `cells.names()` lists all."""
 
 from __future__ import annotations
 

@@ -68,6 +68,8 @@ _GATED = re.compile(r"(^|\.)(weight_ih|weight_hh|bias_ih|bias_hh|bias)(_l\d+(_re
 
 def _negate_z(name: str, weight: Tensor) -> Tensor:
     if weight.shape[0] % 3:
-        raise ShapeError(f"{name}: expected rows of three gates r, z, n, got {weight.shape[0]} rows, not a multiple of 3")
+        raise ShapeError(
+            f"{name}: expected rows of three gates r, z, n, got {weight.shape[0]} rows, not a multiple of 3"
+        )
     r, z, n = weight.chunk(3, 0)
     return torch.cat([r, -z, n], 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -24,6 +25,10 @@ class Shared:
 
 Context: TypeAlias = tuple[tuple[Tensor | Shared, ...], tuple[Tensor, ...]]
 """What `make_context` returns: `(per_call, per_step)`."""
+
+
+def _step_undefined(self: Cell, *args: Any) -> tuple[Tensor, State]:
+    raise NotImplementedError(f"{type(self).__name__} must define step(x, state) -> (y, state)")
 
 
 class Cell(nn.Module):
@@ -59,24 +64,23 @@ class Cell(nn.Module):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ArgumentError(f"{type(self).__name__}: {name} must be an integer of at least 1, got {size!r}")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.input_shape: Shape = (input_size,)
         self.output_shape: Shape = (hidden_size,)
 
-    def step(self, x: Tensor, state: State, *context: Any) -> tuple[Tensor, State]:
-        """Return `(y, new_state)` of one time step.
+    step: Callable[..., tuple[Tensor, State]] = _step_undefined
+    """Return `(y, new_state)` of one time step: `step(x, state)`, or `step(x, state, context)`.
 
-        x: `(B, *input_shape)`; state: tuple of `(B, ...)` tensors as `state_shapes` declares them; y: `(B, *output_shape)`.
-        A step that takes a third argument gets the context: one flat tuple, the `per_call` entries first, then this
-        step's slice of every `per_step` entry.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define step(x, state) -> (y, state)")
+    x: `(B, *input_shape)`; state: tuple of `(B, ...)` tensors as `state_shapes` declares them; y: `(B, *output_shape)`.
+    A step that takes a third argument gets the context: one flat tuple, the `per_call` entries first, then this
+    step's slice of every `per_step` entry.
+    """
 
     def state_shapes(self) -> tuple[StateShape, ...]:
-        """Return each state tensor's shape without the batch, or `(shape, dtype)`: one vector `(hidden_size,)` by default."""
+        """Return each state tensor's shape without the batch, or `(shape, dtype)`; one vector by default."""
         return ((self.hidden_size,),)
 
     def initial_state(

@@ -75,5 +75,8 @@ def _subclasses_in(namespace: Mapping[str, object], base: type[T], module: str) 
     return [
         value
         for key, value in namespace.items()
-        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module and not key.startswith("_")
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module
+        and not key.startswith("_")
     ]

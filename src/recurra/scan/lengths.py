@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,8 +10,6 @@ from torch import Tensor
 from recurra.core.errors import ShapeError
 
 __all__ = ["Rows", "check_lengths", "reverse_valid"]
-
-V = TypeVar("V")
 
 
 def check_lengths(lengths: Tensor | Sequence[int] | None, steps: int, batch: int) -> tuple[int, ...] | None:
@@ -51,7 +48,7 @@ class Rows:
     """The rows of a batch in order of falling length, so that the running ones are always the first n.
 
     running: how many rows are still running at each step, up to the last step at which any is. At least one step is
-    listed where there is time at all, so that shapes, dtypes and the graph come from the cell even if all rows are empty.
+    listed where there is time at all, so that shapes and the graph come from the cell even if all rows are empty.
     """
 
     def __init__(self, lengths: Sequence[int] | None, steps: int, batch: int, device: torch.device) -> None:
@@ -67,9 +64,9 @@ class Rows:
             self._order = torch.tensor(order, device=device)
             self._inverse = self._order.argsort()
 
-    def sort(self, v: V, dim: int) -> V:
-        """Put the rows of a tensor, which lie in dimension `dim`, in order; anything else passes."""
-        return v.index_select(dim, self._order) if self._order is not None and isinstance(v, Tensor) else v
+    def sort(self, v: Tensor, dim: int) -> Tensor:
+        """Put the rows of a tensor, which lie in dimension `dim`, in order."""
+        return v if self._order is None else v.index_select(dim, self._order)
 
     def unsort(self, v: Tensor, dim: int) -> Tensor:
         """Undo `sort`."""

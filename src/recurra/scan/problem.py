@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -24,7 +24,7 @@ class Problem:
     cell: Cell
     x: Tensor
     state: State
-    per_call: tuple[Tensor | Shared | Any, ...]
+    per_call: tuple[Tensor | Shared, ...]
     per_step: tuple[Tensor, ...]
     lengths: tuple[int, ...] | None
     reverse: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,10 +49,10 @@ def reference(problem: Problem) -> Result:
 
 
 def _step(
-    problem: Problem, x: Tensor, state: State, per_call: Sequence[Any], per_step: Sequence[Tensor], n: int
+    problem: Problem, x: Tensor, state: State, per_call: Sequence[Tensor | Shared], per_step: Sequence[Tensor], n: int
 ) -> tuple[Tensor, State]:
     """Call the cell on the first n rows."""
-    constant = (c.tensor if isinstance(c, Shared) else c[:n] if isinstance(c, Tensor) else c for c in per_call)
+    constant = (c.tensor if isinstance(c, Shared) else c[:n] for c in per_call)
     context = (*constant, *(v[:n] for v in per_step))
     return call_step(problem.cell, x[:n], tuple(s[:n] for s in state), context)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from recurra.core import Cell, Shared, State, split_shape
+from recurra.core import Cell, Context, Shared, State, split_shape
 from recurra.core.errors import CellError, ShapeError
 from recurra.scan.backends import choose
 from recurra.scan.lengths import check_lengths
 from recurra.scan.problem import Problem, Result
 
-__all__ = ["check_state", "scan"]
+__all__ = ["check_context", "check_input", "check_state", "scan"]
 
 
 def scan(
@@ -39,17 +38,21 @@ def scan(
     (frozen there); states `(T, B, ...)` if `keep_states`, else None. y and states are zero in the padding, and nothing
     that lies in the padding of x or context has any influence. Raises ShapeError where sizes do not fit.
     """
-    _check_input(cell, x)
+    check_input(cell, x, "T", "B")
     steps, batch = x.shape[:2]
     if state is None:
         state = cell.initial_state(batch, device=x.device, dtype=x.dtype)
     check_state(cell, state, batch)
     valid = check_lengths(lengths, steps, batch)
-    per_call, per_step = cell.make_context(context, steps, batch, x.device, x.dtype)
-    problem = Problem(
-        cell, x, state, _mark_shared(per_call, batch), _check_per_step(per_step, steps, batch), valid, reverse, keep_states
-    )
-    return choose(backend)(problem)
+    per_call, per_step = check_context(cell.make_context(context, steps, batch, x.device, x.dtype), steps, batch)
+    return choose(backend)(Problem(cell, x, state, per_call, per_step, valid, reverse, keep_states))
+
+
+def check_input(cell: Cell, x: Tensor, *leading: str) -> None:
+    """Raise ShapeError unless `x` has the leading dimensions (by name) and then the cell's `input_shape`."""
+    if x.dim() != len(leading) + len(cell.input_shape) or tuple(x.shape[len(leading) :]) != cell.input_shape:
+        expected = ", ".join((*leading, *map(str, cell.input_shape)))
+        raise ShapeError(f"{type(cell).__name__}: expected an input of shape ({expected}), got {tuple(x.shape)}")
 
 
 def check_state(cell: Cell, state: State, batch: int) -> None:
@@ -67,22 +70,14 @@ def check_state(cell: Cell, state: State, batch: int) -> None:
             raise ShapeError(f"state {k} of {name}: expected {dtype}, got {given.dtype}")
 
 
-def _check_input(cell: Cell, x: Tensor) -> None:
-    if x.dim() != 2 + len(cell.input_shape) or tuple(x.shape[2:]) != cell.input_shape:
-        expected = ", ".join(("T", "B", *map(str, cell.input_shape)))
-        raise ShapeError(f"{type(cell).__name__}: expected an input of shape ({expected}), got {tuple(x.shape)}")
+def check_context(context: Context, steps: int, batch: int) -> Context:
+    """Return the context with every `per_call` tensor that cannot have one row for each sequence marked as shared.
 
-
-def _mark_shared(per_call: tuple[Any, ...], batch: int) -> tuple[Any, ...]:
-    """An entry that cannot have one row for each sequence is shared, even if the cell did not mark it."""
-    return tuple(
-        Shared(c) if isinstance(c, Tensor) and (c.dim() == 0 or c.shape[0] != batch) else c for c in per_call
-    )
-
-
-def _check_per_step(per_step: tuple[Tensor, ...], steps: int, batch: int) -> tuple[Tensor, ...]:
+    Raises CellError where a `per_step` entry is not `(T, B, ...)`.
+    """
+    per_call, per_step = context
     for k, v in enumerate(per_step):
-        if not isinstance(v, torch.Tensor) or tuple(v.shape[:2]) != (steps, batch):  # pyright: ignore[reportUnnecessaryIsInstance]
-            got = tuple(v.shape) if isinstance(v, torch.Tensor) else type(v).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CellError(f"per_step context {k} must have shape ({steps}, {batch}, ...), got {got}")
-    return tuple(per_step)
+        if tuple(v.shape[:2]) != (steps, batch):
+            raise CellError(f"per_step context {k} must have shape ({steps}, {batch}, ...), got {tuple(v.shape)}")
+    marked = (Shared(c) if isinstance(c, Tensor) and c.shape[:1] != (batch,) else c for c in per_call)
+    return tuple(marked), tuple(per_step)

@@ -1,0 +1,97 @@
+"""Layers upon layers: every layer's one or two directions over time, dropout between layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recurra.core import Cell, State
+from recurra.core.errors import ArgumentError
+from recurra.scan import scan, step
+
+__all__ = ["Stack", "StackResult"]
+
+
+class StackResult(NamedTuple):
+    """The top layer's output `(T, B, ...)`, every cell's final state, and all its states if they were asked for."""
+
+    y: Tensor
+    final: list[State]
+    states: list[State] | None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The cells of a stack, `layers[k]` being layer k's forward cell and, if it is bidirectional, its reverse cell."""
+
+    layers: Sequence[Sequence[Cell]]
+    dropout: float
+    training: bool
+    backend: str
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells: layer 0 forward, layer 0 reverse, layer 1 forward, ..."""
+        return [cell for layer in self.layers for cell in layer]
+
+    def run(
+        self,
+        x: Tensor,
+        initial: Sequence[State] | None,
+        *,
+        context: tuple[Any, ...] = (),
+        lengths: Tensor | Sequence[int] | None = None,
+        keep_states: bool = False,
+    ) -> StackResult:
+        """Run whole sequences `(T, B, ...)`. Every cell is given the same context."""
+        given = iter(initial) if initial is not None else None
+        final: list[State] = []
+        kept: list[State] = []
+        for depth, layer in enumerate(self.layers):
+            x = self._between(x, depth)
+            outputs: list[Tensor] = []
+            for direction, cell in enumerate(layer):
+                y, last, states = scan(
+                    cell,
+                    x,
+                    next(given) if given is not None else None,
+                    context=context,
+                    lengths=lengths,
+                    reverse=direction == 1,
+                    backend=self.backend,
+                    keep_states=keep_states,
+                )
+                outputs.append(y)
+                final.append(last)
+                if states is not None:
+                    kept.append(states)
+            # Features (or channels) are the first dimension of an output, after time and batch.
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
+        return StackResult(x, final, kept if keep_states else None)
+
+    def step(
+        self,
+        x: Tensor,
+        initial: Sequence[State] | None,
+        *,
+        context: tuple[Any, ...] = (),
+        active: Tensor | None = None,
+    ) -> tuple[Tensor, list[State]]:
+        """Run one step `(B, ...)` of every layer. Raises ArgumentError for a bidirectional stack."""
+        if any(len(layer) > 1 for layer in self.layers):
+            raise ArgumentError("a bidirectional network needs the whole sequence, so it cannot run step by step")
+        final: list[State] = []
+        for depth, cell in enumerate(self.cells):
+            x = self._between(x, depth)
+            state = initial[depth] if initial is not None else None
+            x, last = step(cell, x, state, context=context, active=active, backend=self.backend)
+            final.append(last)
+        return x, final
+
+    def _between(self, x: Tensor, depth: int) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if depth and self.dropout else x
