@@ -1,0 +1,1 @@
+"""How the kernel benchmark measures, what it must reach, and how it is written down."""
