@@ -1,4 +1,4 @@
-"""Timing on a machine that others use too: contestants take turns, and what counts is the median of the turns' ratios."""
+"""Timing on a machine that others use too: contestants take turns; what counts is the median of the turns' ratios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Five cells that no library has a kernel for, each as a `recurra.Cell` and, beside it, as a plain eager loop by hand."""
+"""Five cells that no library has a kernel for, each as a `recurra.Cell` and as a plain eager loop by hand."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 
 def in_onnx(work: Workload) -> Contestant:
     """Inference only; NumPy arrays in and out, as `InferenceSession.run` has them."""
-    B, T, I, H = work.shape
+    B, T, inputs, H = work.shape
     w_ih, w_hh, b_ih, b_hh = (_gates(w.detach().numpy(), work.cell) for w in work.weights)
     tensors = {"W": w_ih[None], "R": w_hh[None], "B": np.concatenate([b_ih, b_hh])[None]}
     options: dict[str, Any] = {"linear_before_reset": 1} if work.cell == "GRU" else {}
     graph = helper.make_graph(
         [helper.make_node(work.cell, ["x", "W", "R", "B"], ["y"], hidden_size=H, **options)],
         work.cell,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [T, B, I])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [T, B, inputs])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [T, 1, B, H])],
         [numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in tensors.items()],
     )

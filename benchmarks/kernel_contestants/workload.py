@@ -36,7 +36,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Workload:
-    """One cell in one shape: x `(T, B, I)`, the gradient of y, and the weights, those of torch.nn for the classic three.
+    """One cell in one shape: x `(T, B, I)`, the gradient of y, and the weights (torch.nn's, for the classic three).
 
     module: the layer of torch.nn that holds the weights, or the `recurra.Cell`.
     """
@@ -57,8 +57,8 @@ class Workload:
 
 def make_workload(cell: str, shape: Shape, threads: int, build: Callable[[int, int], nn.Module]) -> Workload:
     """Draw the numbers of a workload, the same in every process."""
-    B, T, I, H = shape
+    B, T, inputs, H = shape
     torch.manual_seed(zlib.crc32(f"{cell}{shape}".encode()))
-    module = build(I, H)
-    x = torch.randn(T, B, I, requires_grad=True)
+    module = build(inputs, H)
+    x = torch.randn(T, B, inputs, requires_grad=True)
     return Workload(cell, shape, threads, module, x, torch.randn(T, B, H), tuple(module.parameters()))
