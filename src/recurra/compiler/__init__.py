@@ -1,0 +1,14 @@
+"""Any cell's plain step, compiled. The passes, in the order in which a step goes through them:
+
+    trace           the step becomes a graph (`ir`) of few operations (`vocabulary` says what torch's mean, `operations`
+                    what the pointwise ones are)
+    stage           what depends on parameters only, on the input, on the carried state: before, in, after the loop
+    differentiate   the loop's backward as a graph, and what of it can wait until after the loop
+    partition       what the forward loop saves and what the backward loop computes again: a minimal cut
+    lower           values become tiles of matrix products and nests of loops, with buffers between them
+    schedule        their order within one time step
+    emit_cpp        C++ (with `runtime.h`)
+    build           the system's compiler, and the cache
+
+No pass knows any cell. `interpret` runs a graph with PyTorch instead.
+"""

@@ -1,0 +1,145 @@
+"""Pass 8, build: the system's C++ compiler, and the cache of what it has built.
+
+The cache lies in `RECURRA_CACHE`, or `$XDG_CACHE_HOME/recurra`, or `~/.cache/recurra`. A library's name is the hash of its source,
+`runtime.h`, the flags, the compiler's version and the CPU's features, so nothing stale is ever loaded. Libraries are written
+under another name and renamed, so processes never see half of one. The oldest go when there are more than 512.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from recurra.compiler.emit_cpp import Target
+from recurra.compiler.errors import Unsupported
+
+__all__ = ["FLAGS", "Built", "build", "cache_folder", "clear_cache", "compiler", "target"]
+
+FLAGS = (
+    "-O3", "-std=c++20", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-semantic-interposition",
+    "-fopenmp", "-shared", "-fPIC", "-w",
+)  # fmt: skip
+"""The compiler's flags. Never -ffast-math: it would break NaN and set flush-to-zero for the whole process."""
+
+_MOST = 512
+_HEADER = Path(__file__).with_name("runtime.h")
+
+
+class Built:
+    """A loaded library and where its source lies."""
+
+    def __init__(self, library: ctypes.CDLL, source: Path) -> None:
+        self.library = library
+        self.source = source
+
+
+def build(source: str) -> Built:
+    """Compile C++ (or take it from the cache) and load it. Raises Unsupported where that is not possible."""
+    program = compiler()
+    if program is None:
+        raise Unsupported("build", "no C++ compiler found: install g++ or clang++, or set CXX")
+    header = _HEADER.read_text()
+    identity = "\0".join((source, header, *FLAGS, _version(program), _cpu()))
+    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    folder = cache_folder()
+    library = folder / f"{name}.so"
+    text = folder / f"{name}.cpp"
+    if not library.exists():
+        _compile(program, source, library, text)
+        _trim(folder)
+    else:
+        with contextlib.suppress(OSError):
+            os.utime(library)
+    return Built(ctypes.CDLL(str(library)), text)
+
+
+def cache_folder() -> Path:
+    """Return the cache's folder, made if there is none; a private temporary one where it cannot be written."""
+    given = os.environ.get("RECURRA_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(given) if given else Path(base) / "recurra"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return _temporary()
+
+
+def clear_cache() -> int:
+    """Delete everything in the cache; return how many libraries were in it. What is loaded stays usable."""
+    removed = 0
+    for file in cache_folder().glob("*"):
+        if file.suffix in (".so", ".cpp"):
+            removed += file.suffix == ".so"
+            file.unlink(missing_ok=True)
+    return removed
+
+
+@cache
+def compiler() -> str | None:
+    """Return the path of the C++ compiler: `CXX`, g++ or clang++, the first that there is; None without any."""
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]
+    return next((path for n in names if n and (path := shutil.which(n))), None)
+
+
+@cache
+def target() -> Target:
+    """Return the vector width and registers of this CPU."""
+    flags = _cpu().split()
+    if "avx512f" in flags and "avx512vl" in flags:
+        return Target(64, 32)
+    if "avx2" in flags and "fma" in flags:
+        return Target(32, 16)
+    return Target(16, 32 if platform.machine() in ("arm64", "aarch64") else 16)
+
+
+def _compile(program: str, source: str, library: Path, text: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as name:
+        work = Path(name)
+        (work / "kernel.cpp").write_text(source)
+        (work / "runtime.h").write_text(_HEADER.read_text())
+        command = [program, *FLAGS, "kernel.cpp", "-o", "kernel.so"]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+        if done.returncode:
+            first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+            raise Unsupported("build", f"{program} failed: {first}")
+        os.replace(work / "kernel.cpp", text)
+        os.replace(work / "kernel.so", library)
+
+
+def _trim(folder: Path) -> None:
+    libraries = sorted(folder.glob("*.so"), key=lambda f: f.stat().st_mtime)
+    for old in libraries[:-_MOST]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".cpp").unlink(missing_ok=True)
+
+
+@cache
+def _version(program: str) -> str:
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+@cache
+def _cpu() -> str:
+    """Return the CPU's features, which -march=native compiles for."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    lines = [line for line in text.splitlines() if line.startswith(("flags", "Features", "model name"))]
+    return " ".join(sorted(set(lines)))
+
+
+@cache
+def _temporary() -> Path:
+    return Path(tempfile.mkdtemp(prefix="recurra-"))

@@ -1,0 +1,157 @@
+"""Pass 2, stage: which operations run before the loop, in it, and after it.
+
+Every value depends on some of four things: parameters, the call's context, the step's input, the carried state.
+
+    once      parameters only: once a call, in PyTorch; gradients flow by autograd
+    per call  the context: once a call for every row, in PyTorch
+    before    the step's input (and parameters): over all T * B steps at once, in PyTorch: one matrix product
+    loop      the carried state
+    after     needed by y alone, behind a matrix product: over all T * B steps at once
+
+Views and constants cost nothing, so they go wherever they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from recurra.compiler.errors import Unsupported
+from recurra.compiler.ir import Value, has_rows, topological
+from recurra.compiler.trace import Traced
+
+__all__ = ["Staged", "stage"]
+
+_PARAMETER, _CONTEXT, _INPUT, _STATE = 0, 1, 2, 4
+_FREE = ("reshape", "permute", "expand", "slice", "fill", "stop")
+
+
+@dataclass
+class Staged:
+    """The step, cut into stages.
+
+    once, per_call, before: what has to be computed ahead of the loop; loop_once, loop_call, loop_steps: the leaves of the
+    loop among parameters and what is made of them, the context, and what changes with every step; state: the carried
+    state's leaves; outputs: what the loop gives at every step; new: the new state. after: y, if it is made after the
+    loop from `outputs` and leaves; None if y is `outputs[0]`.
+    """
+
+    traced: Traced
+    hoisted: bool
+    state: list[Value]
+    new: list[Value]
+    once: list[Value]
+    per_call: list[Value]
+    before: list[Value]
+    loop_once: list[Value]
+    loop_call: list[Value]
+    loop_steps: list[Value]
+    outputs: list[Value]
+    after: Value | None = None
+    after_leaves: list[Value] = field(default_factory=list[Value])
+
+    @property
+    def leaves(self) -> list[Value]:
+        """All leaves of the loop."""
+        return [*self.loop_once, *self.loop_call, *self.loop_steps, *self.state]
+
+
+def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
+    """Cut a traced step into stages.
+
+    per_step: which of the context's entries change with every step; hoist: whether matrix products of the step's input
+    are computed before the loop, or in it.
+    """
+    inputs = {traced.x, *(traced.context[k] for k in per_step)}
+    needs = _needs(traced, inputs)
+    order = topological([*traced.new, traced.y])
+    needed = set(topological(traced.new))
+    after = _after(order, needs, needed, traced) if traced.y not in needed else set[Value]()
+    if not hoist and any(v.op in ("sum", "amax", "aten") and needs[v] == _INPUT for v in order):
+        hoist = True
+
+    def early(v: Value) -> bool:
+        return needs[v] in (_PARAMETER, _CONTEXT) or (hoist and needs[v] == _INPUT)
+
+    outputs = _frontier([traced.y], lambda v: v in after) if traced.y in after else [traced.y]
+    looped = [v for v in outputs if needs[v] & _STATE or not _given(v, early)]
+    after_early = [v for v in outputs if v not in looped]
+    leaves = _frontier([*traced.new, *looped], lambda v: not early(v) or v.op in _FREE and not _stop_here(v, early))
+    leaves = [v for v in leaves if v.op != "fill"]
+    state = list(traced.state)
+    for v in (v for v in topological([*traced.new, *looped], leaves) if v not in set(leaves)):
+        if v.op in ("aten", "part"):
+            raise Unsupported(str(v.attrs[0]) if v.op == "aten" else v.op, "the compiler has no rule for it", v.where)
+    loop_once = [v for v in leaves if needs[v] == _PARAMETER and v not in state]
+    loop_call = [v for v in leaves if needs[v] == _CONTEXT]
+    loop_steps = [v for v in leaves if needs[v] & _INPUT]
+    extra = [v for v in after_early if v.op != "fill"]
+    return Staged(
+        traced, hoist, state, list(traced.new),
+        [v for v in [*loop_once, *(e for e in extra if needs[e] == _PARAMETER)] if v.op != "input"],
+        [v for v in loop_call if v.op != "input"],
+        [v for v in [*loop_steps, *(e for e in extra if needs[e] & _INPUT)] if v.op != "input"],
+        loop_once, loop_call, loop_steps, looped,
+        traced.y if traced.y in after else None,
+        [*looped, *extra],
+    )  # fmt: skip
+
+
+def _needs(traced: Traced, inputs: set[Value]) -> dict[Value, int]:
+    needs: dict[Value, int] = {}
+    for v in topological([*traced.new, traced.y]):
+        if v in traced.state:
+            needs[v] = _STATE
+        elif v in inputs:
+            needs[v] = _INPUT
+        elif v in traced.context:
+            needs[v] = _CONTEXT if has_rows(v.shape) else _PARAMETER
+        else:
+            needs[v] = 0
+            for a in v.values:
+                needs[v] |= needs[a]
+    return needs
+
+
+def _after(order: list[Value], needs: dict[Value, int], needed: set[Value], traced: Traced) -> set[Value]:
+    """Return the values that only y needs, from the first matrix product or foreign operation on.
+
+    None where they also need the context, which would have to be repeated for every step.
+    """
+    after: set[Value] = set()
+    for v in order:
+        if v in needed or not needs[v] & _STATE:
+            continue
+        if v.op in ("mm", "aten", "part") or any(a in after for a in v.values):
+            after.add(v)
+    if any(needs[a] & _CONTEXT for v in after for a in v.values):
+        return set()
+    return after if traced.y in after else set()
+
+
+def _stop_here(v: Value, early: object) -> bool:
+    """Views of leaves are free wherever they are; a fill has no source."""
+    return v.op == "fill"
+
+
+def _given(v: Value, early: object) -> bool:
+    assert callable(early)
+    return bool(early(v))
+
+
+def _frontier(outputs: Iterable[Value], inside: object) -> list[Value]:
+    """Return the first values on the way down from `outputs` that are not inside, in the order of their making."""
+    assert callable(inside)
+    found: set[Value] = set()
+    seen: set[Value] = set()
+    stack = list(outputs)
+    while stack:
+        v = stack.pop()
+        if v in seen:
+            continue
+        seen.add(v)
+        if v.op == "input" or not inside(v):
+            found.add(v)
+        else:
+            stack.extend(v.values)
+    return sorted(found, key=lambda v: v.id)

@@ -1,0 +1,385 @@
+"""The compiled loop: one call of generated C++ forward, one backward, and one matrix product for each weight's gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.compiler.errors import Unsupported
+from recurra.compiler.interpret import Evaluation
+from recurra.compiler.ir import Value
+from recurra.compiler.kernel import Kernel, Port, compile_loops
+from recurra.compiler.plan import Plan
+from recurra.core import State
+from recurra.scan.hoisted import Folded, LoopInputs, torch_loop
+from recurra.scan.problem import Problem
+from recurra.scan.programs import Program
+
+__all__ = ["Compiled", "compiled_loop"]
+
+_WORK_A_THREAD = 400_000
+"""Floating point operations a step and thread, times steps, below which another thread costs more than it brings."""
+
+
+class Compiled:
+    """The kernels of one program, built when they are first needed."""
+
+    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+        self.plan: Plan = program.plan()
+        self._program = program
+        self._dtype = dtype
+        self._kernels: dict[str, Kernel] = {}
+        p = self.plan
+        self.aliases = [next((k for k, n in enumerate(p.new) if n is o), None) for o in p.outputs]
+        self.saved = [v for v in p.forward.results if not any(v is n for n in p.new)]
+        own = [o for o, alias in zip(p.outputs, self.aliases, strict=True) if alias is None]
+        self.own_outputs = list(dict.fromkeys(own))
+        derived, backward = p.derived, p.backward
+        assert derived is not None and backward is not None
+        staged = p.staged
+        held = {c.before for c in (*derived.carried, *derived.histories)}
+        self.finals = Evaluation([v for v in derived.finals if v is not None], [*staged.loop_once, *held])
+        histories = [c.after for c in backward.histories]
+        known = {v: ("history", k) for k, v in enumerate(histories)}
+        known |= {v: ("saved", k) for k, v in enumerate(self.saved) if v not in known}
+        known |= {v: ("new", k) for k, v in enumerate(p.new) if v not in known}
+        self.sources = [known.get(v, ("result", k)) for k, v in enumerate(backward.results)]
+        self.written = [v for k, v in enumerate(backward.results) if self.sources[k] == ("result", k)]
+        self.once = sorted(derived.epilogue_once)
+        self.late = sorted(derived.epilogue_steps)
+        roots = [*(derived.epilogue_once[k] for k in self.once), *(derived.epilogue_steps[k] for k in self.late)]
+        self.roots = roots
+        self.epilogue_leaves = [*p.staged.leaves, *p.kept, *held]
+
+    def kernel(self, name: str) -> Kernel:
+        """Return "infer", "train" or "backward"; the last two are built together."""
+        if name not in self._kernels:
+            p = self.plan
+            graph = p.staged.traced.graph
+            if name == "infer":
+                loops = [("infer", p.forward, self.own_outputs)]
+            else:
+                assert p.backward is not None
+                loops = [("train", p.forward, self.saved), ("backward", p.backward, self.written)]
+            self._kernels.update(compile_loops(graph, loops, self._dtype))
+        return self._kernels[name]
+
+    def epilogue(self, once: Sequence[int], late: Sequence[int]) -> Evaluation:
+        """Return what computes the wanted gradients of parameters and of inputs."""
+        return _epilogue(self, tuple(once), tuple(late))
+
+
+@lru_cache(maxsize=512)
+def _epilogue(compiled: Compiled, once: tuple[int, ...], late: tuple[int, ...]) -> Evaluation:
+    derived = compiled.plan.derived
+    assert derived is not None
+    roots = [*(derived.epilogue_once[k] for k in once), *(derived.epilogue_steps[k] for k in late)]
+    return Evaluation(roots, compiled.epilogue_leaves)
+
+
+def compiled_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tuple[list[Tensor], State, State | None]:
+    """Run the loop by its kernels. Raises Unsupported where they cannot be made."""
+    compiled: Compiled = program.compiled
+    flat = inputs.flat
+    run = _Run(compiled, problem, program, inputs)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in flat):
+        made = _Loop.apply(run, *flat)
+    else:
+        with torch.no_grad():
+            made = run.forward(inputs, train=False)
+    n, m = len(compiled.plan.outputs), len(problem.state)
+    states = tuple(made[n + m :]) if problem.keep_states else None
+    return list(made[:n]), tuple(made[n : n + m]), states
+
+
+class _Run:
+    """One call: sizes, rows, direction, and after the forward what the backward needs."""
+
+    def __init__(self, compiled: Compiled, problem: Problem, program: Program, inputs: LoopInputs) -> None:
+        self.compiled, self.problem, self.program = compiled, problem, program
+        self.steps, self.batch = problem.x.shape[:2]
+        self.descend = problem.reverse
+        self.lengths = problem.lengths
+        self.sizes = (len(inputs.once), len(inputs.call), len(inputs.steps), len(inputs.state))
+        self.histories: list[Tensor] = []
+        self.saved: list[Tensor] = []
+
+    def split(self, flat: Sequence[Tensor]) -> LoopInputs:
+        """Return a flat list of inputs by their kinds."""
+        a, b, c, _ = self.sizes
+        return LoopInputs(list(flat[:a]), list(flat[a : a + b]), list(flat[a + b : a + b + c]), list(flat[a + b + c :]))
+
+    def forward(self, inputs: LoopInputs, train: bool) -> list[Tensor]:
+        """Run the forward kernel; return outputs, final states, and all states if they are asked for."""
+        compiled, problem = self.compiled, self.problem
+        p = compiled.plan
+        kernel = compiled.kernel("train" if train else "infer")
+        constants = [c.contiguous() for c in inputs.once]
+        ports = self._given(constants, inputs)
+        kept: list[bool] = []
+        for k, s in enumerate(inputs.state):
+            keep = train or problem.keep_states or k in compiled.aliases
+            kept.append(keep)
+            memory = self._slots(s, keep, self.descend)
+            self.histories.append(memory)
+            ports.append(_carried(memory, keep))
+        wanted = compiled.saved if train else compiled.own_outputs
+        made: dict[Value, Tensor] = {}
+        for v in p.forward.results:
+            if any(v is w for w in wanted):
+                made[v] = self._blank(v)
+                ports.append(_timed(made[v]))
+        self._call(kernel, ports, constants, self.descend)
+        if train:
+            self.saved = [made[v] for v in compiled.saved]
+        after = [self._after(h, self.descend) if keep else h for h, keep in zip(self.histories, kept, strict=True)]
+        outputs = [
+            made[o] if alias is None else self._clean(after[alias], alias)
+            for o, alias in zip(p.outputs, compiled.aliases, strict=True)
+        ]
+        finals = [self._final(h, keep, self.descend) for h, keep in zip(self.histories, kept, strict=True)]
+        states = [self._clean(a, k) for k, a in enumerate(after)] if problem.keep_states else []
+        return [*outputs, *finals, *states]
+
+    def backward(self, inputs: LoopInputs, grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
+        """Run the backward kernel and the epilogue; return the gradient of every input."""
+        compiled = self.compiled
+        p, derived = compiled.plan, compiled.plan.derived
+        backward = p.backward
+        assert derived is not None and backward is not None
+        kernel = compiled.kernel("backward")
+        n, m = len(p.outputs), len(inputs.state)
+        output_grads, final_grads, state_grads = grads[:n], grads[n : n + m], grads[n + m :]
+        descend = not self.descend
+        constants = [c.contiguous() for c in inputs.once]
+        ports = self._given(constants, inputs)[: len(inputs.once) + len(inputs.call)]
+        by_value: dict[Value, Tensor] = dict(zip(p.staged.loop_steps, inputs.steps, strict=True))
+        by_value.update(zip(compiled.saved, self.saved, strict=True))
+        for k, leaf in enumerate(derived.output_grads):
+            if leaf is not None:
+                by_value[leaf] = self._output_grad(output_grads[k], p.outputs[k])
+        ports += [_timed(_inner_contiguous(by_value[v])) for v in backward.per_step]
+        ports += [_carried(h, True) for h in self.histories]
+        starts = dict(zip([v for v in derived.first if v is not None], range(m), strict=False))
+        starts = {v: k for k, v in enumerate(derived.first) if v is not None}
+        memories: list[Tensor] = []
+        for c in backward.carried:
+            start = final_grads[starts[c.before]] if c.before in starts else None
+            memories.append(self._slots(start, False, descend, c.before))
+        for c in backward.histories:
+            memories.append(self._slots(None, True, descend, c.before))
+        ports += [_carried(memory, k >= len(backward.carried)) for k, memory in enumerate(memories)]
+        results: dict[Value, Tensor] = {}
+        for v in compiled.written:
+            if v not in results:
+                results[v] = self._blank(v)
+        ports += [_timed(results[v]) for v in self._ordered_results(backward.results)]
+        self._call(kernel, ports, constants, descend)
+
+        held = [
+            self._final(memory, k >= len(backward.carried), descend, view=True) for k, memory in enumerate(memories)
+        ]
+        ends = dict(zip([c.before for c in (*backward.carried, *backward.histories)], held, strict=True))
+        once = dict(zip(p.staged.loop_once, constants, strict=True))
+        finals = iter(compiled.finals({**once, **ends}, self.batch, self.problem.x))
+        first_grads = [None if v is None else next(finals) for v in derived.finals]
+        histories = [self._after(h, descend) for h in memories[len(backward.carried) :]]
+        new = [self._after(h, self.descend) for h in self.histories]
+        pools = {"history": histories, "saved": self.saved, "new": new}
+        found = [results[v] if kind == "result" else pools[kind][k] for v, (kind, k) in zip(backward.results, compiled.sources, strict=True)]
+        step_grads: dict[int, Tensor] = dict(zip(p.step_grads, found, strict=False))
+        kept = dict(zip(p.kept, found[len(p.step_grads) :], strict=True))
+        a, b, c, _ = self.sizes
+        ask_once = [k for k in compiled.once if wanted[k]]
+        ask_late = [k for k in compiled.late if wanted[a + b + k]]
+        epilogue = compiled.epilogue(ask_once, ask_late)
+        late: dict[int, Tensor] = {}
+        gathered: dict[int, Tensor] = {}
+        if ask_once or ask_late:
+            made = self._epilogue(epilogue, once, inputs, by_value, kept)
+            gathered = dict(zip(ask_once, made, strict=False))
+            fold = Folded(self.problem)
+            late = {k: fold.unfold(v) for k, v in zip(ask_late, made[len(ask_once) :], strict=True)}
+        del state_grads
+        call = [None if leaf is None else ends[leaf] for leaf in derived.call_grads]
+        return [
+            *(gathered.get(k) for k in range(a)),
+            *call,
+            *(step_grads.get(k, late.get(k)) for k in range(c)),
+            *first_grads,
+        ]
+
+    def _ordered_results(self, results: Sequence[Value]) -> list[Value]:
+        return [v for v in results if any(v is w for w in self.compiled.written)]
+
+    def _epilogue(
+        self, epilogue: Evaluation, once: dict[Value, Tensor], inputs: LoopInputs, by_value: dict[Value, Tensor],
+        kept: dict[Value, Tensor],
+    ) -> list[Tensor]:  # fmt: skip
+        staged = self.compiled.plan.staged
+        fold = Folded(self.problem)
+        timed: dict[Value, Tensor] = {**by_value, **kept}
+        timed.update(zip(staged.state, [self._before(h) for h in self.histories], strict=True))
+        whole = (self.steps, self.batch)
+        timed.update((v, t.expand(self.steps, *t.shape)) for v, t in zip(staged.loop_call, inputs.call, strict=True))
+        given = dict(once)
+        for v in epilogue.leaves:
+            if v in timed:
+                assert timed[v].shape[:2] == whole
+                given[v] = fold.fold(timed[v])
+        return epilogue(given, fold.rows, self.problem.x)
+
+    def _given(self, constants: Sequence[Tensor], inputs: LoopInputs) -> list[Port]:
+        ports: list[Port] = [(c, 0, 0, 0) for c in constants]
+        ports += [(t, 0, t.stride(0), 0) for t in map(_rows_contiguous, inputs.call)]
+        return ports + [_timed(_inner_contiguous(t)) for t in inputs.steps]
+
+    def _blank(self, v: Value) -> Tensor:
+        dtype = {"real": self.problem.x.dtype, "int": torch.int64, "bool": torch.bool}[v.kind]
+        make = torch.empty if self.lengths is None else torch.zeros
+        return make(self.steps, self.batch, *v.shape[1:], dtype=dtype)
+
+    def _slots(self, start: Tensor | None, keep: bool, descend: bool, leaf: Value | None = None) -> Tensor:
+        """Return memory for what is carried, with `start` (zeros, if None) where each row begins."""
+        shape = start.shape[1:] if start is not None else leaf.shape[1:] if leaf is not None else ()
+        dtype = self.problem.x.dtype if start is None else start.dtype
+        make = torch.empty if self.lengths is None and start is not None or keep and self.lengths is None else torch.zeros
+        memory = make(self.steps + 1 if keep else 2, self.batch, *shape, dtype=dtype)
+        if descend and self.lengths is not None:
+            if start is not None:
+                n = torch.tensor(self.lengths)
+                memory[n if keep else n & 1, torch.arange(self.batch)] = start
+            return memory
+        slot = self.steps if descend else 0
+        begin = memory[slot if keep else slot & 1]
+        if start is None:
+            begin.zero_()
+        else:
+            begin.copy_(start)
+        return memory
+
+    def _final(self, memory: Tensor, keep: bool, descend: bool, view: bool = False) -> Tensor:
+        if descend:
+            return memory[0] if view else memory[0].clone()
+        if self.lengths is not None:
+            n = torch.tensor(self.lengths)
+            return memory[n if keep else n & 1, torch.arange(self.batch)]
+        end = memory[self.steps if keep else self.steps & 1]
+        return end if view else end.clone()
+
+    def _after(self, memory: Tensor, descend: bool) -> Tensor:
+        return memory[: self.steps] if descend else memory[1:]
+
+    def _before(self, memory: Tensor) -> Tensor:
+        return memory[1:] if self.descend else memory[: self.steps]
+
+    def _clean(self, states: Tensor, which: int) -> Tensor:
+        """Return states after every step, without the initial ones that stand in the padding of reversed rows."""
+        if not self.descend or self.lengths is None:
+            return states
+        n = torch.tensor(self.lengths)
+        valid = torch.arange(self.steps).unsqueeze(1) < n
+        return torch.where(valid.reshape(*valid.shape, *(1,) * (states.dim() - 2)), states, states.new_zeros(()))
+
+    def _output_grad(self, grad: Tensor | None, like: Value) -> Tensor:
+        if grad is None:
+            return torch.zeros((), dtype=self.problem.x.dtype).expand(self.steps, self.batch, *like.shape[1:])
+        return grad
+
+    def _call(self, kernel: Kernel, ports: Sequence[Port], constants: Sequence[Tensor], descend: bool) -> None:
+        if self.steps == 0 or self.batch == 0:
+            return
+        most = min(torch.get_num_threads(), self.batch)
+        threads = most
+        if most > 1:
+            work = (kernel.flops + 2000) * self.batch * self.steps
+            threads = max(1, min(most, math.ceil(work / _WORK_A_THREAD)))
+        rows = _even_rows(self.batch, threads) if self.lengths is None else _uneven_rows(self.lengths, self.steps, threads)
+        kernel(ports, constants, self.steps, self.batch, rows, descend)
+
+
+class _Loop(torch.autograd.Function):
+    """The loop for autograd. The gradient of its gradient runs by the loop of PyTorch operations."""
+
+    @staticmethod
+    def forward(ctx: Any, run: _Run, *flat: Tensor) -> tuple[Tensor, ...]:
+        made = run.forward(run.split(flat), train=True)
+        ctx.run = run
+        # Outputs are saved as well, so that writing into them is noticed.
+        ctx.save_for_backward(*flat, *made[: len(run.compiled.plan.outputs)])
+        ctx.mark_non_differentiable(*(t for t in made if not t.is_floating_point()))
+        return tuple(made)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        run: _Run = ctx.run
+        flat = ctx.saved_tensors[: sum(run.sizes)]
+        wanted = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled() or run.problem.keep_states:
+            return (None, *_by_torch(run, flat, grads, wanted))
+        found = run.backward(run.split(flat), grads, wanted)
+        return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
+
+
+def _by_torch(
+    run: _Run, flat: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Return gradients through PyTorch's own operations: differentiable again."""
+    create = torch.is_grad_enabled()
+    with torch.enable_grad():
+        if not create:
+            flat = [t.detach().requires_grad_(w) for t, w in zip(flat, wanted, strict=True)]
+        outputs, final, states = torch_loop(run.problem, run.program, run.split(flat))
+        made = [*outputs, *final, *(states or ())]
+        pairs = [(o, g) for o, g in zip(made, grads, strict=True) if g is not None and o.requires_grad]
+        asked = [t for t, w in zip(flat, wanted, strict=True) if w]
+        found = iter(torch.autograd.grad(
+            [o for o, _ in pairs], asked, [g for _, g in pairs], create_graph=create, allow_unused=True
+        ))  # fmt: skip
+    return [next(found) if w else None for w in wanted]
+
+
+def _timed(t: Tensor) -> Port:
+    return (t, t.stride(0), t.stride(1), -1)
+
+
+def _carried(memory: Tensor, keep: bool) -> Port:
+    return (memory, memory.stride(0), memory.stride(1), -1 if keep else 1)
+
+
+def _inner_contiguous(t: Tensor) -> Tensor:
+    """Return t with each row's entries in order; time and rows may have any strides."""
+    size = 1
+    for n, stride in zip(reversed(t.shape[2:]), reversed(t.stride()[2:]), strict=True):
+        if n != 1 and stride != size:
+            return t.contiguous()
+        size *= n
+    return t
+
+
+def _rows_contiguous(t: Tensor) -> Tensor:
+    return t if t.is_contiguous() else t.contiguous()
+
+
+@lru_cache(maxsize=256)
+def _even_rows(batch: int, threads: int) -> tuple[Tensor, Tensor, None]:
+    first = torch.tensor([batch * k // threads for k in range(threads + 1)])
+    return first, torch.arange(batch), None
+
+
+@lru_cache(maxsize=64)
+def _uneven_rows(lengths: tuple[int, ...], steps: int, threads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Deal rows out in order of length, so that every thread has as much to do."""
+    order = sorted(range(len(lengths)), key=lambda b: -lengths[b])
+    hands = [order[k::threads] for k in range(threads)]
+    first = torch.tensor([0, *(sum(len(h) for h in hands[: k + 1]) for k in range(threads))])
+    n = torch.tensor(lengths)
+    counts = torch.stack([(n[h].unsqueeze(0) > torch.arange(steps).unsqueeze(1)).sum(1) for h in hands])
+    return first, torch.tensor([b for h in hands for b in h]), counts
+
+

@@ -1,0 +1,178 @@
+"""The programs of cells: each traced and staged once, and found again by what it depends on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurra.compiler.errors import Unsupported
+from recurra.compiler.interpret import Evaluation
+from recurra.compiler.ir import Value
+from recurra.compiler.plan import Plan, plan
+from recurra.compiler.stage import Staged, stage
+from recurra.compiler.trace import Spec, named_tensors, trace
+from recurra.core import Shared
+from recurra.scan.problem import Problem
+
+__all__ = ["Program", "program_for", "wants_hoisting"]
+
+_MOST_PROGRAMS = 256
+_MOST_SHAPES = 8
+
+
+class Program:
+    """One cell's step, traced and staged, with what runs around the loop ready to be evaluated."""
+
+    def __init__(self, staged: Staged, problem: Problem) -> None:
+        self.staged = staged
+        self.names = list(staged.traced.parameters)
+        traced = staged.traced
+        fixed = [*traced.parameters.values(), *traced.constants]
+        shared = [v for v, c in zip(traced.context, _flat(problem), strict=True) if isinstance(c, Shared)]
+        self.once = Evaluation(staged.once, [*fixed, *shared])
+        self.per_call = Evaluation(staged.per_call, [*fixed, *traced.context, *staged.once])
+        self.before = Evaluation(staged.before, [*fixed, traced.x, *traced.context, *staged.once])
+        self.after = Evaluation([staged.after], staged.after_leaves) if staged.after is not None else None
+        self.loop = Evaluation([*staged.outputs, *staged.new], staged.leaves)
+        self.refused: Unsupported | None = None
+        self.compiled: Any = None
+        self._plan: Plan | None = None
+
+    def plan(self) -> Plan:
+        """Return the plan with its backward."""
+        if self._plan is None:
+            self._plan = plan(self.staged)
+        return self._plan
+
+    def leaves(self, problem: Problem) -> dict[Value, Tensor]:
+        """Return the parameters, constants and shared context of this call."""
+        traced = self.staged.traced
+        env = dict(traced.constants)
+        tensors = dict(named_tensors(problem.cell))
+        for name, leaf in traced.parameters.items():
+            env[leaf] = tensors[name]
+        return env
+
+
+def program_for(problem: Problem, hoist: bool) -> Program:
+    """Return the program of a problem's cell. Raises Unsupported, each time with the same reason."""
+    key = (_key(problem), hoist)
+    found = _programs.get(key)
+    if found is None:
+        with _lock:
+            found = _programs.get(key)
+            if found is None:
+                found = _make(problem, hoist)
+                while len(_programs) >= _MOST_PROGRAMS:
+                    _programs.pop(next(iter(_programs)))
+                # The cell's attributes are kept alive with the program, so that their identities in the key stay theirs.
+                _programs[key] = found
+                _alive[key] = problem.cell.__dict__.copy()
+    if isinstance(found, Unsupported):
+        raise found
+    return found
+
+
+def wants_hoisting(problem: Problem) -> bool:
+    """Tell whether products of the input should run before the loop: for few rows, whose loop is bound by memory.
+
+    Narrow inputs stay in the loop, where they cost less than the memory traffic of a hoisted product.
+    """
+    width = 1
+    for d in problem.cell.input_shape:
+        width *= d
+    return width > 16 and problem.x.shape[1] < 16
+
+
+_programs: dict[Any, Program | Unsupported] = {}
+_alive: dict[Any, Any] = {}
+_shapes: dict[Any, int] = {}
+_lock = threading.RLock()
+
+
+def _make(problem: Problem, hoist: bool) -> Program | Unsupported:
+    count = _shapes[type(problem.cell)] = _shapes.get(type(problem.cell), 0) + 1
+    try:
+        context = _flat(problem)
+        per_step = range(len(problem.per_call), len(context))
+        if any(not isinstance(c, Shared | Tensor) for c in context):
+            return Unsupported("context", "an entry is not a tensor")
+        specs = [
+            Spec(tuple(c.tensor.shape), c.tensor.dtype, rows=False) if isinstance(c, Shared)
+            else Spec(tuple(c.shape[2:] if k in per_step else c.shape[1:]), c.dtype)
+            for k, c in enumerate(context)
+        ]  # fmt: skip
+        if not problem.x.is_floating_point():
+            return Unsupported("input", f"inputs of {problem.x.dtype}")
+        if context and count > 64 * _MOST_SHAPES:
+            return Unsupported("context", "its shapes change from call to call")
+        x = Spec(tuple(problem.x.shape[2:]), problem.x.dtype)
+        state = [Spec(tuple(s.shape[1:]), s.dtype) for s in problem.state]
+        with torch.no_grad():
+            traced = trace(problem.cell, x, state, specs)
+            return Program(stage(traced, per_step, hoist), problem)
+    except Unsupported as refused:
+        return refused
+    except Exception as error:
+        return Unsupported("trace", f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _flat(problem: Problem) -> list[Any]:
+    return [*problem.per_call, *problem.per_step]
+
+
+def _key(problem: Problem) -> Any:
+    cell, x = problem.cell, problem.x
+    context = tuple(
+        (tuple(c.tensor.shape), c.tensor.dtype, "shared") if isinstance(c, Shared)
+        else (tuple(c.shape[1:]), c.dtype) if isinstance(c, Tensor) else type(c)
+        for c in problem.per_call
+    )  # fmt: skip
+    per_step = tuple((tuple(c.shape[2:]), c.dtype) for c in problem.per_step)
+    state = tuple((tuple(s.shape[1:]), s.dtype) for s in problem.state)
+    return (tuple(_tokens(cell)), x.dtype, x.shape[2:], state, context, per_step)
+
+
+_HIDDEN = {name for name in nn.Module().__dict__ if name != "training"}
+
+
+def _tokens(module: nn.Module) -> Iterator[Any]:
+    """Yield everything about a module that its step may depend on, but not the values of its tensors."""
+    kind = type(module)
+    yield kind, getattr(kind, "step", None) or kind.forward
+    for table in (module._parameters, module._buffers):
+        for name, t in table.items():
+            yield name, None if t is None else (t.shape, t.dtype)
+    for name, value in module.__dict__.items():
+        if name not in _HIDDEN:
+            yield name, _token(value)
+    for name, child in module._modules.items():
+        yield name
+        if child is not None:
+            yield tuple(_tokens(child))
+
+
+_PLAIN = (int, float, str, bool, type(None), torch.dtype, torch.device, bytes, complex)
+_NAMED: tuple[type, ...] = (type, FunctionType, MethodType, ModuleType)
+
+
+def _token(value: Any) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if kind in (tuple, list):
+        return kind, tuple(_token(v) for v in value)
+    if kind is dict:
+        return kind, tuple((k, _token(v)) for k, v in value.items())
+    if isinstance(value, Tensor):
+        return "tensor", value.shape, value.dtype
+    if isinstance(value, _NAMED) or not hasattr(value, "__dict__"):
+        return kind, id(value)
+    return kind, id(value), tuple((k, _token(v)) for k, v in vars(value).items())
+
+
