@@ -1,0 +1,64 @@
+"""Choosing the next symbol: the best one, or a draw from the tempered and truncated distribution."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recurra.core.errors import ArgumentError
+
+__all__ = ["Greedy", "Sampler"]
+
+
+class Greedy:
+    """The most likely symbol, the first of equals."""
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Return ids `(B,)` for scores `(B, symbols)`."""
+        return scores.argmax(-1)
+
+
+class Sampler:
+    """A draw from softmax(scores / temperature), cut to the likeliest symbols.
+
+    temperature: above 0; 1 is the network's own distribution. top_k: only the k likeliest symbols (0: all).
+    top_p: only the likeliest symbols that together reach the probability p (1: all); at least one always stays.
+    The cuts are made in this order: temperature, top-k, top-p ("nucleus": Holtzman et al. 2020).
+    seed: of the sampler's own generator, so that nothing else that draws numbers changes what is drawn here.
+    Raises ArgumentError for values outside these ranges.
+    """
+
+    def __init__(self, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> None:
+        if not 0.0 < temperature < float("inf"):
+            raise ArgumentError(f"temperature must be above 0, got {temperature}: for the likeliest symbol use greedy")
+        if top_k < 0:
+            raise ArgumentError(f"top-k must be at least 1, or 0 for no limit, got {top_k}")
+        if not 0.0 < top_p <= 1.0:
+            raise ArgumentError(f"top-p must be above 0 and at most 1, got {top_p}")
+        self.temperature = temperature
+        self.top_k = top_k
+        self.top_p = top_p
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the distribution that is drawn from, `(B, symbols)`."""
+        scores = scores.double() / self.temperature
+        if 0 < self.top_k < scores.shape[-1]:
+            least = scores.topk(self.top_k, -1).values[..., -1:]
+            scores = scores.masked_fill(scores < least, -torch.inf)
+        p = scores.softmax(-1)
+        if self.top_p < 1.0:
+            ordered, order = p.sort(-1, descending=True)
+            # A symbol stays if those before it have not reached top_p: the first always does.
+            dropped = ordered.cumsum(-1) - ordered >= self.top_p
+            p = p.masked_fill(dropped.scatter(-1, order, dropped), 0.0)
+            p = p / p.sum(-1, keepdim=True)
+        return p
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Return ids `(B,)` for scores `(B, symbols)`."""
+        return (
+            torch.multinomial(self.probabilities(scores).cpu(), 1, generator=self._generator)
+            .squeeze(-1)
+            .to(scores.device)
+        )
