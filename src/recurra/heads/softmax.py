@@ -14,7 +14,7 @@ class Softmax:
     """p = softmax(o);  loss = -log p[target], in nats."""
 
     def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the summed loss. outputs: `(..., K)` scores; targets: `(...)` int64; mask: `(...)` bool, True = counts."""
+        """Return the summed loss. outputs: `(..., K)` scores; targets: `(...)`; mask: `(...)` bool, True = counts."""
         if mask is not None:
             targets = targets.masked_fill(~mask, _IGNORED)
         return F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=_IGNORED, reduction="sum")

@@ -12,7 +12,7 @@ __all__ = ["Embedding", "OneHot"]
 
 
 class OneHot(nn.Module):
-    """Each symbol is a unit vector: `(...)` int64 -> `(..., symbols)`. Grows with the vocabulary, knows no similarity."""
+    """Each symbol is a unit vector: `(...)` int64 -> `(..., symbols)`. It knows no similarity."""
 
     def __init__(self, symbols: int) -> None:
         super().__init__()
