@@ -1,0 +1,19 @@
+"""What all tasks share: what a task is, which cell it uses, and a training run into a model folder."""
+
+from recurra.tasks.contract.cell_choice import CellChoice, choose_cell, recall_cell
+from recurra.tasks.contract.comparison import Contestant, compare, comparison_markdown, comparison_svg
+from recurra.tasks.contract.task import Task
+from recurra.tasks.contract.training import TrainingRun, train
+
+__all__ = [
+    "CellChoice",
+    "Contestant",
+    "Task",
+    "TrainingRun",
+    "choose_cell",
+    "compare",
+    "comparison_markdown",
+    "comparison_svg",
+    "recall_cell",
+    "train",
+]
