@@ -37,31 +37,33 @@ class NGram:
                 raise ArgumentError(f"{name} must be at least 1, got {size}")
         self.order = order
         self.vocabulary_size = vocabulary_size
-        self._levels: list[_Level] = []
+        self._levels: list[_Level] | None = None
 
     def fit(self, documents: Sequence[np.ndarray]) -> NGram:
         """Count the n-grams of documents (`(n,)` token numbers), in place of any counted before; return self."""
         tokens, places, distances = _predictions(documents, self.vocabulary_size)
-        self._levels = []
+        self._levels = levels = []
         rows = np.zeros(len(places), dtype=np.int64)
         contexts = np.zeros(1, dtype=np.int64)
         for length in range(self.order):
+            reaches = distances >= length
+            places, distances, rows = places[reaches], distances[reaches], rows[reaches]
+            if not places.size:
+                break
             if length:
-                reaches = distances >= length
-                places, distances, rows = places[reaches], distances[reaches], rows[reaches]
                 contexts, rows = np.unique(self._longer(rows, tokens, places, length), return_inverse=True)
             pairs, counts = np.unique(rows * self.vocabulary_size + tokens[places], return_counts=True)
-            self._levels.append(_Level(contexts, pairs, counts, self.vocabulary_size))
+            levels.append(_Level(contexts, pairs, counts, self.vocabulary_size))
         return self
 
     def nats(self, documents: Sequence[np.ndarray]) -> tuple[float, int]:
         """Return the summed negative log-probability of all predictions, in nats, and how many there are."""
-        self._require_fit()
+        levels = self._fitted()
         tokens, places, distances = _predictions(documents, self.vocabulary_size)
         probability = np.full(len(places), 1.0 / self.vocabulary_size)
         rows = np.zeros(len(places), dtype=np.int64)
         alive = np.arange(len(places))
-        for length, level in enumerate(self._levels):
+        for length, level in enumerate(levels):
             if length:
                 alive = alive[distances[alive] >= length]
                 rows[alive] = level.find_context(self._longer(rows[alive], tokens, places[alive], length))
@@ -73,11 +75,11 @@ class NGram:
 
     def probabilities(self, history: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return P(w | history) for every token w, `(V,)` float64; only the last `order - 1` tokens count."""
-        self._require_fit()
+        levels = self._fitted()
         tokens = as_tokens(np.array(history), self.vocabulary_size)
         probability = np.full(self.vocabulary_size, 1.0 / self.vocabulary_size)
         row = 0
-        for length, level in enumerate(self._levels[: len(tokens) + 1]):
+        for length, level in enumerate(levels[: len(tokens) + 1]):
             if length:
                 row = int(level.find_context(np.array([row * self.vocabulary_size + tokens[-length]]))[0])
             if row < 0:
@@ -101,9 +103,10 @@ class NGram:
         """Number a history of `length` tokens by the row of the shorter one and its own oldest token."""
         return rows * self.vocabulary_size + tokens[places - length]
 
-    def _require_fit(self) -> None:
-        if not self._levels:
+    def _fitted(self) -> list[_Level]:
+        if self._levels is None:
             raise ArgumentError("the n-gram model has counted nothing yet: call fit(documents) first")
+        return self._levels
 
 
 class _Level:
@@ -128,8 +131,6 @@ class _Level:
 
     def find_count(self, keys: np.ndarray) -> np.ndarray:
         """Return how often each pair was seen."""
-        if not self._pairs.size:
-            return np.zeros(keys.shape, dtype=np.int64)
         place = _find(self._pairs, keys)
         return np.where(place >= 0, self._counts[place], 0)
 
@@ -144,9 +145,7 @@ class _Level:
 
 
 def _find(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Return the place of each key in a sorted array, -1 where it is not."""
-    if not ordered.size:
-        return np.full(keys.shape, -1)
+    """Return the place of each key in a sorted array that is not empty, -1 where it is not."""
     place = np.minimum(np.searchsorted(ordered, keys), ordered.size - 1)
     return np.where(ordered[place] == keys, place, -1)
 

@@ -53,7 +53,7 @@ def read_documents(paths: Sequence[str | Path], *, suffixes: Sequence[str] | Non
                 continue
             seen.add(identity)
             documents.append(Document(str(file), _decode(file, data)))
-        if path.is_dir() and not any(_inside(path, file) for file in seen):
+        if os.path.isdir(path) and not any(_inside(path, file) for file in seen):
             kind = "text file" if suffixes is None else f"file ending in {' or '.join(suffixes)}"
             raise DataError(f"{path}: expected a folder with text, found no {kind} with text in it: name another")
     return documents
@@ -71,17 +71,18 @@ def digest(documents: Sequence[Document]) -> str:
 
 def _files(path: Path, suffixes: Sequence[str] | None) -> Iterator[tuple[Path, bool]]:
     """Yield the files that a path stands for, and whether the file itself was named."""
-    if path.is_dir():
+    # os.path answers False where pathlib raises: names too long, folders that may not be entered.
+    if os.path.isdir(path):
         for folder, folders, names in os.walk(path, onerror=_refuse):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 file = Path(folder, name)
                 wanted = suffixes is None or name.endswith(tuple(suffixes))
-                if wanted and not name.startswith(".") and file.is_file():
+                if wanted and not name.startswith(".") and os.path.isfile(file):
                     yield file, False
-    elif path.is_file():
+    elif os.path.isfile(path):
         yield path, True
-    elif path.exists():
+    elif os.path.exists(path):
         raise DataError(f"{path}: expected a text file or a folder, this is neither: copy its content to a file")
     else:
         raise DataError(f"{path}: expected a text file or a folder, but nothing is there: check the path")
