@@ -204,7 +204,8 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_names_the_bytes(tmp_path
     disk.mkdir()
     script = (
         f"mount -t tmpfs -o size=48k none {disk} && "
-        f"{sys.executable} {PROGRAM} {disk}/out --options '{{\"log_every\": 1}}'; code=$?; cp -r {disk}/out {copy}; exit $code"
+        f"{sys.executable} {PROGRAM} {disk}/out --options '{{\"log_every\": 1}}'; code=$?; "
+        f"cp -r {disk}/out {copy}; exit $code"
     )
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False

@@ -44,7 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def end_of(out: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor], list[dict[str, Any]]]:
     """All that a run leaves behind, but for what the clock measured."""
-    newest = sorted((out / "checkpoints").glob("step-*.safetensors"))[-1]
+    newest = max((out / "checkpoints").glob("step-*.safetensors"))
     tensors, metadata = load_tensors(newest)
     del metadata["counters"]["elapsed_seconds"], metadata["metrics_bytes"], metadata["metrics_sha256"]
     model, noted = ModelFolder.open(out).read_model()
@@ -201,7 +201,7 @@ def test_no_good_checkpoint_left_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(b"nothing")
     with (
         ModelFolder.resume(tmp_path / "out") as folder,
-        pytest.raises(CorruptError, match="no checkpoint .* --overwrite"),
+        pytest.raises(CorruptError, match=r"no checkpoint .* --overwrite"),
     ):
         trainer(folder).run(resume=True)
 
@@ -239,7 +239,7 @@ def test_other_options_or_data_are_refused_with_the_difference(tmp_path: Path) -
             trainer(folder, learning_rate=0.03).run(resume=True)
         other = trainer(folder)
         other._fingerprint["data.sha256"] = "def"
-        with pytest.raises(MismatchError, match="data.sha256: abc → def"):
+        with pytest.raises(MismatchError, match=r"data\.sha256: abc → def"):
             other.run(resume=True)
         with pytest.raises(FolderError, match="--resume"):
             trainer(folder).run()
