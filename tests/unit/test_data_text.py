@@ -38,6 +38,8 @@ def test_files_are_documents_in_the_order_named(tmp_path):
 def test_a_folder_is_walked_in_order_past_hidden_empty_and_binary_files(tmp_path):
     for name, data in {
         "b.txt": b"b",
+        "c.txt": b"c",
+        "B.txt": b"B",
         "a/z.py": b"z",
         "a/deep/y.md": b"y",
         ".hidden": b"no",
@@ -47,7 +49,7 @@ def test_a_folder_is_walked_in_order_past_hidden_empty_and_binary_files(tmp_path
     }.items():
         write(tmp_path / name, data)
     texts = [(Path(d.name).relative_to(tmp_path).as_posix(), d.text) for d in read_documents([tmp_path])]
-    assert texts == [("b.txt", "b"), ("a/z.py", "z"), ("a/deep/y.md", "y")]
+    assert texts == [("B.txt", "B"), ("b.txt", "b"), ("c.txt", "c"), ("a/z.py", "z"), ("a/deep/y.md", "y")]
     (only,) = read_documents([tmp_path], suffixes=[".py", ".rs"])
     assert only.text == "z"
 
@@ -123,6 +125,10 @@ def test_a_damaged_byte_in_utf8_suggests_no_other_encoding(tmp_path):
     data = bytearray((CHINESE * 3).encode())
     data[40] = 0xFF
     assert "reads as no other known encoding" in refusal(write(tmp_path / "t", bytes(data)))
+
+
+def test_bytes_that_read_as_signs_only_suggest_no_encoding(tmp_path):
+    assert "reads as no other known encoding" in refusal(write(tmp_path / "t", b"\xac \xa6 \xac\n"))
 
 
 def test_lone_surrogates_are_said(tmp_path):

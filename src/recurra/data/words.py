@@ -9,7 +9,7 @@ __all__ = ["split_words"]
 # Radicals, 々〆〇, and the ideographs with all their extensions.
 _IDEOGRAPH = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LETTER = rf"[^\W{_IDEOGRAPH}]"
-_TOKEN = re.compile(rf"{_LETTER}+(?:['’]{_LETTER}+)*|\n|[^\S\n]+|.", re.DOTALL)
+_TOKEN = re.compile(rf"{_LETTER}+(?:['’]{_LETTER}+)*|[^\S\n]+|.", re.DOTALL)
 
 
 def split_words(text: str) -> list[str]:
