@@ -195,6 +195,16 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole: Path, tmp_path
     assert_same_end(whole, out)
 
 
+def test_a_damaged_checkpoint_is_not_counted_among_the_two_that_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    interrupted(out, 9)
+    (out / "checkpoints" / "step-000000009.safetensors").write_bytes(b"nothing")
+    with ModelFolder.resume(out) as folder:
+        trainer(folder, checkpoint_every=50, epochs=None, steps=10).run(resume=True)
+    kept = sorted(path.name for path in (out / "checkpoints").glob("step-*"))
+    assert kept == ["step-000000008.safetensors", "step-000000010.safetensors"]
+
+
 def test_no_good_checkpoint_left_is_an_error(tmp_path: Path) -> None:
     interrupted(tmp_path / "out", 4)
     for path in (tmp_path / "out" / "checkpoints").glob("step-*"):

@@ -111,6 +111,28 @@ def test_a_config_that_does_not_fit(tmp_path: Path, content: dict, error: type[E
         ModelFolder.open(tmp_path).read_config("t")
 
 
+def test_links_in_a_folder_from_elsewhere_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("keep")
+    (tmp_path / "elsewhere").mkdir()
+    with ModelFolder.create(tmp_path / "a") as folder:
+        folder.write_config("t", {})
+        folder.metrics_path.symlink_to(tmp_path / "secret")
+        with pytest.raises(FolderError, match=r"cannot write .*metrics\.jsonl"):
+            MetricsFile(folder.metrics_path)
+    assert (tmp_path / "secret").read_text() == "keep"
+    (tmp_path / "a" / "checkpoints" / "lock").unlink()
+    (tmp_path / "a" / "checkpoints" / "lock").symlink_to(tmp_path / "secret")
+    with pytest.raises(FolderError, match=r"cannot write .*lock"):
+        ModelFolder.resume(tmp_path / "a")
+    assert (tmp_path / "secret").read_text() == "keep"
+    (tmp_path / "a" / "checkpoints" / "lock").unlink()
+    (tmp_path / "a" / "checkpoints").rmdir()
+    (tmp_path / "a" / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FolderError, match="is a link, expected a folder"):
+        ModelFolder.resume(tmp_path / "a")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_reserved_keys(tmp_path: Path) -> None:
     with ModelFolder.create(tmp_path / "a") as folder, pytest.raises(ArgumentError, match="'task'"):
         folder.write_config("t", {"task": "u"})

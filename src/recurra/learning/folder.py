@@ -65,11 +65,7 @@ class ModelFolder:
         """Make a folder and lock it. One that holds a model is refused without `overwrite`; other files always."""
         folder = cls(path)
         folder._refuse_used(overwrite)
-        try:
-            folder._checkpoints.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_failure(folder.path, error, 0) from error
-        folder._lock.acquire()
+        folder._take()
         try:
             folder._refuse_used(overwrite)  # Another run may have been quicker.
             folder._empty()
@@ -82,11 +78,7 @@ class ModelFolder:
     def resume(cls, path: str | Path) -> ModelFolder:
         """Lock the folder of a run that is to go on."""
         folder = cls.open(path)
-        try:
-            folder._checkpoints.mkdir(exist_ok=True)
-        except OSError as error:
-            raise write_failure(folder.path, error, 0) from error
-        folder._lock.acquire()
+        folder._take()
         try:
             remove_partial(folder.path)
             remove_partial(folder._checkpoints)
@@ -123,7 +115,7 @@ class ModelFolder:
         if self._lock.held:
             yield
             return
-        self._lock.acquire()
+        self._take()
         try:
             yield
         finally:
@@ -213,6 +205,16 @@ class ModelFolder:
         for path in self._list_checkpoints():
             if int(path.stem.removeprefix("step-")) > step:
                 path.unlink(missing_ok=True)
+
+    def _take(self) -> None:
+        """Make the folders, and lock them."""
+        if self._checkpoints.is_symlink():
+            raise FolderError(f"{self._checkpoints} is a link, expected a folder: copy the model folder anew")
+        try:
+            self._checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_failure(self.path, error, 0) from error
+        self._lock.acquire()
 
     def _list_checkpoints(self) -> list[Path]:
         """Return the checkpoints, newest first."""

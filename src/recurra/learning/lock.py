@@ -33,7 +33,6 @@ class FolderLock:
     def acquire(self) -> None:
         """Take the lock. Raises BusyError with the owner's process number, FolderError if it cannot be written."""
         try:
-            self.path.parent.mkdir(exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
             raise write_failure(self.path, error, 0) from error

@@ -26,7 +26,9 @@ class MetricsFile:
     def __init__(self, path: Path, keep: int = 0) -> None:
         self.path = path
         try:
-            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by close)
+            # A folder from elsewhere may hold a link here, and what it leads to must not be cut.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+            self._file = open(os.open(path, flags, 0o666), "a+b", buffering=0)  # noqa: SIM115 (closed by close)
             self._file.truncate(keep)
             self._file.seek(0)
             self._digest = hashlib.sha256(self._file.read())

@@ -21,6 +21,8 @@ class StopRequest:
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Take a signal: the first asks to stop, a second leaves at once with the shell's exit code for it."""
         if self.signal is not None:
+            if os.isatty(2):
+                os.write(2, b"\x1b[?25h\n")  # A progress bar may have hidden the cursor.
             os._exit(128 + number)
         self.signal = number
 

@@ -95,14 +95,12 @@ class TruncatedBPTT:
         if not carried:
             return
         self._state = self._unflatten(carried, "state.")
+        device = _leaves(self._state)[0].device
         number = 0
         while f"past.{number}.inputs" in carried:
             head = f"past.{number}."
-            window = Batch(
-                inputs=carried[f"{head}inputs"],
-                lengths=carried.get(f"{head}lengths"),
-                resets=carried.get(f"{head}resets"),
-            )
+            names = [name for name in ("inputs", "lengths", "resets") if head + name in carried]
+            window = Batch(**{name: carried[head + name].to(device) for name in names})
             before = self._unflatten(carried, f"{head}state.") if f"{head}state.0" in carried else None
             self._past.append((window, before))
             number += 1
@@ -115,6 +113,8 @@ class TruncatedBPTT:
         if _resets_all(batch):
             return
         if self._state is None:
+            if resets is not None and batch.lengths is not None and bool((resets | (batch.lengths == 0)).all()):
+                return  # A row without a single step has nothing to start.
             raise ArgumentError(
                 "the first batch of an epoch must reset every row, for there is no state to go on from: "
                 "start each epoch at the beginning of every row's stream"
