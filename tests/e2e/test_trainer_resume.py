@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole: Path, tmp
     assert end_of(tmp_path / "other")[3] != end_of(whole)[3]
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_random_moments(whole: Path, tmp_path: Path, seed: int) -> None:
     out = tmp_path / "killed"
     done = subprocess.run(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from recurra.core import Batch
 from recurra.core.errors import BusyError, RecurraError
-from recurra.learning import ModelFolder, SilentProgress, Trainer, TrainerOptions, TruncatedBPTT
+from recurra.learning import ModelFolder, SilentProgress, Trainer, TrainerOptions, TruncatedBPTT, make_optimizer
 
 ROWS, WINDOW, BATCHES, TOKENS = 3, 4, 7, 6
 OPTIONS = {
@@ -148,6 +148,9 @@ def begin_or_resume(out: Path, resume: bool) -> ModelFolder:
 def train_while_being_killed(out: Path, seed: int) -> None:
     """Fork a child that trains; kill it at a random moment; again, until one comes to the end."""
     dice, kills = random.Random(seed), 0
+    make_optimizer(
+        Network(), TrainerOptions()
+    )  # What torch imports at its first use, it shall not import in each child.
     while True:
         child = os.fork()
         if child == 0:
@@ -155,7 +158,7 @@ def train_while_being_killed(out: Path, seed: int) -> None:
                 trainer(folder).run(resume=folder.metrics_path.exists())
             os._exit(0)
         # The moments grow, so that the run ends; many fall into the writing of a checkpoint.
-        time.sleep(dice.uniform(0, 0.1 + 0.05 * kills))
+        time.sleep(dice.uniform(0, 0.05 + 0.005 * kills))
         os.kill(child, signal.SIGKILL)
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
             break

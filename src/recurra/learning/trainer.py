@@ -126,6 +126,12 @@ class Trainer:
                     self.progress.finished()
             return self._result(request)
 
+    def check(self) -> None:
+        """Raise MismatchError, as `run(resume=True)` would, where the run in the folder cannot go on with this one."""
+        found, _ = self.folder.load_checkpoint()
+        if found is not None:
+            self._refuse_changes(found)
+
     def _learn_epoch(self, request: StopRequest) -> None:
         """Learn from what is left of the epoch."""
         c = self._counters
@@ -241,16 +247,19 @@ class Trainer:
         if found is None:
             self.progress.note(f"{self.folder.path} has no checkpoint yet: training begins anew")
             return None
+        self._refuse_changes(found)
+        other = differences(found.environment, self._environment)
+        if other:
+            self.progress.note(f"{'; '.join(other)} (was → is): the last bits of the result may differ")
+        return found
+
+    def _refuse_changes(self, found: saved.Checkpoint) -> None:
         changed = differences(found.fingerprint, self._fingerprint)
         if changed:
             raise MismatchError(
                 f"cannot resume {self.folder.path}: {'; '.join(changed)} (was → is): "
                 "give the options and data it was begun with, or begin anew with --overwrite"
             )
-        other = differences(found.environment, self._environment)
-        if other:
-            self.progress.note(f"{'; '.join(other)} (was → is): the last bits of the result may differ")
-        return found
 
     def _save(self) -> None:
         c = self._counters
