@@ -247,6 +247,9 @@ def test_other_options_or_data_are_refused_with_the_difference(tmp_path: Path) -
     with ModelFolder.resume(out) as folder:
         with pytest.raises(MismatchError, match=r"learning_rate: 0.02 → 0.03 \(was → is\)"):
             trainer(folder, learning_rate=0.03).run(resume=True)
+        with pytest.raises(MismatchError, match=r"learning_rate: 0\.02 → 0\.03"):
+            trainer(folder, learning_rate=0.03).check()
+        trainer(folder, epochs=9).check()
         other = trainer(folder)
         other._fingerprint["data.sha256"] = "def"
         with pytest.raises(MismatchError, match=r"data\.sha256: abc → def"):

@@ -66,6 +66,7 @@ def test_overwriting_removes_the_model_and_nothing_else(tmp_path: Path) -> None:
         folder.write_config("t", {})
         folder.write_model({"w": torch.ones(1)})
         folder.save_checkpoint(checkpoint())
+        (tmp_path / "a" / "learning-curve.svg").write_text("<svg/>")
         (tmp_path / "a" / "mine.txt").write_text("keep")
     with ModelFolder.create(tmp_path / "a", overwrite=True):
         pass

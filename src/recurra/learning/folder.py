@@ -4,6 +4,7 @@
     model.safetensors    the best weights so far
     vocabulary.json      what the tokens are, where the task has any
     metrics.jsonl        how training went, one JSON object a line
+    learning-curve.svg   the same as a picture
     README.md            the same for people
     checkpoints/         what resuming needs, and the lock
 
@@ -39,7 +40,7 @@ from recurra.learning.weights import load_tensors, save_tensors
 __all__ = ["FORMAT_VERSION", "ModelFolder"]
 
 FORMAT_VERSION = 1
-_FILES = ("config.json", "model.safetensors", "vocabulary.json", "metrics.jsonl", "README.md")
+_FILES = ("config.json", "model.safetensors", "vocabulary.json", "metrics.jsonl", "learning-curve.svg", "README.md")
 _CHECKPOINT = re.compile(r"step-(\d{9,18})\.safetensors")
 _KEPT = 2
 
