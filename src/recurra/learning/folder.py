@@ -5,7 +5,7 @@
     vocabulary.json      what the tokens are, where the task has any
     metrics.jsonl        how training went, one JSON object a line
     learning-curve.svg   the same as a picture
-    README.md            the same for people
+    README.md            all of it, for people
     checkpoints/         what resuming needs, and the lock
 
 No file name is ever taken from what the folder holds.
