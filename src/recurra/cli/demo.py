@@ -11,7 +11,7 @@ import typer
 from recurra.cli.report import console
 from recurra.cli.train import train_task
 from recurra.data.samples import sample_path
-from recurra.learning import TrainerOptions
+from recurra.learning import RichProgress, TrainerOptions
 from recurra.tasks.language_model import LanguageModelOptions
 
 __all__ = ["demo", "register"]
@@ -34,7 +34,8 @@ def demo(
     options = LanguageModelOptions()
     training = TrainerOptions(steps=steps, validate_every=max(steps // _SHOWN, 1), schedule="cosine")
     values = {**asdict(options), **asdict(training)}
-    train_task("language-model", values, [sample_path("shakespeare")], out, overwrite=overwrite)
+    progress = RichProgress(keep_samples=True)
+    train_task("language-model", values, [sample_path("shakespeare")], out, overwrite=overwrite, progress=progress)
     console.print("Then try:")
     for line in (
         f'recurra generate {out} --prompt "ROMEO." --temperature 0.8',

@@ -33,10 +33,10 @@ def generate(
 ) -> None:
     """Write text, streaming to the terminal."""
     loaded = load_language_model(model, cell)
-    sys.stdout.write(prompt)
     written = loaded.generate(
         prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop or None
     )
+    sys.stdout.write(prompt)
     for piece in written:
         sys.stdout.write(piece)
         sys.stdout.flush()

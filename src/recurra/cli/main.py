@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import io
 import os
 import pkgutil
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from recurra.core.errors import RecurraError
 
@@ -19,35 +23,31 @@ __all__ = ["main", "make_app", "spread"]
 _SEVERAL = ("--data",)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; never returns.
 
     Exit codes: 0 done; 1 the work failed; 2 the command was wrong; 130 and 143 interrupted by Ctrl-C and SIGTERM.
     """
-    code: object = 0
-    words = spread(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # A terminal that knows no Chinese shows question marks.
     try:
-        code = make_app()(words, prog_name="recurra", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            _run(spread(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except RecurraError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except BrokenPipeError:
         # Whoever read the output has left (`recurra generate ... | head`); keep Python's own flush at exit quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except MemoryError:
-        _fail("out of memory: try a smaller --batch-size, --window or --hidden-size", 1)
-    except Exception as error:
-        # Typer's own errors (a wrong flag, a missing value) come from a vendored or an installed click.
-        message = getattr(error, "format_message", None)
-        if message is None:
-            if type(error).__name__ == "Abort":
-                _fail("interrupted", 130)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
             raise
-        _fail(f"{message()} (see recurra --help)", int(getattr(error, "exit_code", 2)))
-    sys.exit(code if isinstance(code, int) else 0)
+        _fail("out of memory: try a smaller --batch-size, --window or --hidden-size", 1)
+    sys.exit(0)
 
 
 def make_app() -> typer.Typer:
@@ -57,7 +57,6 @@ def make_app() -> typer.Typer:
         help="Recurrent neural networks: train, sample, measure and compare, with any cell.",
         no_args_is_help=True,
         add_completion=False,
-        pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     package: Any = sys.modules["recurra.cli"]
@@ -83,11 +82,46 @@ def spread(words: Sequence[str]) -> list[str]:
     return result
 
 
-def _fail(message: str, code: int) -> None:
-    line = " ".join(message.split())
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(line)}")
+def _run(words: list[str]) -> None:
+    """Parse the words and call the verb; what is wrong with the words ends the program in one line."""
+    command = typer.main.get_command(make_app())
+    try:
+        # Not command.main(): it has its own ways with broken pipes and Ctrl-C.
+        with command.make_context("recurra", words) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except Exception as error:
+        # The errors of the parser come from a click that typer brings along or that is installed beside it.
+        if not hasattr(error, "format_message"):
+            raise
+        _refuse(error)
+
+
+def _refuse(error: Any) -> NoReturn:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.exit(error.exit_code)  # The help is on the screen already.
+    message = error.format_message().rstrip(".")
+    if type(error).__name__ == "NoSuchOption":
+        name = str(error.option_name)
+        near = difflib.get_close_matches(name, error.possibilities or (), n=1)
+        message = f"no such option: {name}" + (f"; did you mean {near[0]}?" if near else "")
+    context = getattr(error, "ctx", None)
+    _fail(f"{message} (see {context.command_path if context else 'recurra'} --help)", error.exit_code)
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say(f"[bold yellow]warning:[/] {escape(_one_line(str(message)))}")
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _say(f"[bold red]error:[/] {escape(_one_line(message))}")
     sys.exit(code)
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _say(markup: str) -> None:
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(markup)

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from recurra.cli.models import load_language_model
-from recurra.core.errors import DataError
-from recurra.data.text import read_documents
+from recurra.data.text import decode_text, read_documents
 
 __all__ = ["predict", "register"]
 
@@ -30,7 +29,10 @@ def predict(
 ) -> None:
     """Score lines of text: log-probability in nats, in all and a token; the likelier line is the more grammatical."""
     loaded = load_language_model(model, cell)
-    for line in text or _lines(file):
+    lines = text or _lines(file)
+    if not as_json:
+        sys.stdout.write("     total  a token  line\n")
+    for line in lines:
         score = loaded.predict(line)
         if as_json:
             content = {
@@ -47,8 +49,7 @@ def predict(
 
 def _lines(file: Path | None) -> list[str]:
     if file is not None:
-        return [line for document in read_documents([file]) for line in document.text.splitlines() if line]
-    try:
-        return [line for line in sys.stdin.read().splitlines() if line]
-    except UnicodeDecodeError as error:
-        raise DataError(f"standard input is not UTF-8 at byte {error.start}: convert it first") from error
+        content = "\n".join(document.text for document in read_documents([file]))
+    else:
+        content = decode_text("standard input", sys.stdin.buffer.read())
+    return [line for line in content.split("\n") if line]

@@ -37,8 +37,10 @@ def print_result(run: TrainingRun, out: Path, resume: str) -> None:
 def print_metrics(metrics: Mapping[str, float]) -> None:
     """Print metrics as a table."""
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
     for name, value in metrics.items():
-        table.add_row(name.replace("_", " "), f"{value:,.0f}" if value.is_integer() and value > 999 else f"{value:.4f}")
+        table.add_row(name.replace("_", " "), f"{value:,.0f}" if value.is_integer() else f"{value:,.4f}")
     console.print(table)
 
 

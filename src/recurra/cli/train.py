@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +14,9 @@ import typer
 from recurra import tasks
 from recurra.cli.flags import given_flags, option_fields, with_options
 from recurra.cli.report import print_result
-from recurra.core import Cell
-from recurra.core.errors import ArgumentError, CorruptError
-from recurra.learning import ModelFolder, RichProgress, TrainerOptions
-from recurra.tasks.contract import Task, choose_cell, recall_cell, train
+from recurra.core.errors import ArgumentError
+from recurra.learning import ModelFolder, Progress, RichProgress, TrainerOptions
+from recurra.tasks.contract import Task, read_options, recall_cell, train
 
 __all__ = ["register", "train_task"]
 
@@ -37,6 +38,7 @@ def train_task(
     resume: bool = False,
     overwrite: bool = False,
     given: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> None:
     """Train the task called `name` and say how it went; exits with 128 plus the signal where one stopped it.
 
@@ -50,8 +52,19 @@ def train_task(
         values, data = _recall(out, name, values, data, given)
     options = task.options_type(**{key: values[key] for key in option_fields(task.options_type)})
     training = TrainerOptions(**{key: values[key] for key in option_fields(TrainerOptions)})
-    run = train(task, name, options, training, data, out, resume=resume, overwrite=overwrite, progress=RichProgress())
-    print_result(run, out, f"recurra train {name} --out {out} --resume")
+    run = train(
+        task,
+        name,
+        options,
+        training,
+        data,
+        out,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress or RichProgress(),
+    )
+    cell = ["--cell", values["cell"]] if ".py:" in values["cell"] else []
+    print_result(run, out, shlex.join(["recurra", "train", name, "--out", str(out), *cell, "--resume"]))
     if run.result.interrupted_by is not None:
         sys.exit(128 + run.result.interrupted_by)
 
@@ -76,26 +89,18 @@ def _recall(
 ) -> tuple[dict[str, Any], list[Path]]:
     """Take what was not given on the command line from the run that is to go on."""
     config = ModelFolder.open(out).read_config(name)
-    stored = {**_section(config, "options", out), **_section(config, "training", out)}
+    stored = {
+        **asdict(read_options(tasks.get(name).options_type, config.get("options"), f"{out}/config.json")),
+        **asdict(read_options(TrainerOptions, config.get("training"), f"{out}/config.json")),
+    }
     if "cell" not in given:
-        recall_cell(config.get("cell"))  # A cell of the user's own must be given again: this says so.
+        # A cell of the user's own must be given again: this says so. Nothing else in the folder may name one.
+        stored["cell"] = recall_cell(config.get("cell")).record["name"]
     given = set(given) | ({"steps", "epochs"} if {"steps", "epochs"} & set(given) else set())
     merged = {key: values[key] if key in given else stored.get(key, values[key]) for key in values}
     files = config.get("files")
-    return merged, data or [Path(str(file)) for file in files if isinstance(files, list)] if files else data
-
-
-def _section(config: dict[str, Any], key: str, out: Path) -> dict[str, Any]:
-    section = config.get(key)
-    if not isinstance(section, dict):
-        raise CorruptError(f"{out}/config.json has no {key!r}: it is damaged or foreign")
-    return section
+    return merged, data or [Path(str(file)) for file in (files if isinstance(files, list) else [])]
 
 
 def _first_line(task: type[Task]) -> str:
     return (sys.modules[task.__module__].__doc__ or "").strip().splitlines()[0]
-
-
-def own_cells(spec: str | None) -> list[type[Cell]]:
-    """Return the user's own cell that `--cell FILE.py:Class` names, as a list of none or one."""
-    return [choose_cell(spec).cell] if spec is not None and ".py:" in spec else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from recurra.core.errors import DataError
 from recurra.data.encodings import suggest_encoding
 
-__all__ = ["Document", "digest", "read_documents"]
+__all__ = ["Document", "decode_text", "digest", "read_documents"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def read_documents(paths: Sequence[str | Path], *, suffixes: Sequence[str] | Non
             if not named and (not data or _is_binary(data)):
                 continue
             seen.add(identity)
-            documents.append(Document(str(file), _decode(file, data)))
+            documents.append(Document(str(file), decode_text(str(file), data)))
         if os.path.isdir(path) and not any(_inside(path, file) for file in seen):
             kind = "text file" if suffixes is None else f"file ending in {' or '.join(suffixes)}"
             raise DataError(f"{path}: expected a folder with text, found no {kind} with text in it: name another")
@@ -67,6 +67,23 @@ def digest(documents: Sequence[Document]) -> str:
         whole.update(len(data).to_bytes(8, "big"))
         whole.update(data)
     return whole.hexdigest()
+
+
+def decode_text(name: str, data: bytes) -> str:
+    """Return the text that UTF-8 bytes hold, as `read_documents` does; `name` is what messages call their source."""
+    if not data:
+        raise DataError(f"{name}: expected text, but the file is empty: name another")
+    if _is_binary(data):
+        offset = data.index(b"\0")
+        raise DataError(f"{name}: expected text, got a NUL byte at offset {offset}: this is a binary file, name a text")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: expected UTF-8, {_what_came(data, error.start)}") from error
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    if not text:
+        raise DataError(f"{name}: expected text, but there is nothing after the byte order mark: name another")
+    return text
 
 
 def _files(path: Path, suffixes: Sequence[str] | None) -> Iterator[tuple[Path, bool]]:
@@ -106,22 +123,6 @@ def _read_bytes(file: Path) -> bytes:
 def _is_binary(data: bytes) -> bool:
     # UTF-16 text is full of NUL bytes, but it is text: it must be reported and not passed over.
     return b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff"))
-
-
-def _decode(file: Path, data: bytes) -> str:
-    if not data:
-        raise DataError(f"{file}: expected text, but the file is empty: name another")
-    if _is_binary(data):
-        offset = data.index(b"\0")
-        raise DataError(f"{file}: expected text, got a NUL byte at offset {offset}: this is a binary file, name a text")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: expected UTF-8, {_what_came(data, error.start)}") from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    if not text:
-        raise DataError(f"{file}: expected text, but there is nothing after the byte order mark: name another")
-    return text
 
 
 def _what_came(data: bytes, offset: int) -> str:

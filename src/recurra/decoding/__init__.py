@@ -2,5 +2,6 @@
 
 from recurra.decoding.free_running import free_run
 from recurra.decoding.sampling import Greedy, Sampler
+from recurra.decoding.stopping import until
 
-__all__ = ["Greedy", "Sampler", "free_run"]
+__all__ = ["Greedy", "Sampler", "free_run", "until"]

@@ -13,6 +13,7 @@ from recurra.core.errors import ArgumentError
 __all__ = ["free_run"]
 
 
+@torch.inference_mode()
 def free_run(
     network: StreamingNetwork, prompt: Tensor, length: int, choose: Callable[[Tensor], Tensor], stop: int | None = None
 ) -> Iterator[Tensor]:
@@ -24,16 +25,15 @@ def free_run(
     """
     if prompt.dim() != 2 or prompt.shape[1] == 0:
         raise ArgumentError(f"the prompt must have at least one symbol, shape (B, P), got {tuple(prompt.shape)}")
-    with torch.inference_mode():
-        outputs, state = network.forward(Batch(prompt))
-        scores = outputs[:, -1]
-        ended = torch.zeros(prompt.shape[0], dtype=torch.bool, device=prompt.device)
-        for _ in range(length):
-            ids = choose(scores)
-            if stop is not None:
-                ids = ids.masked_fill(ended, stop)
-                ended = ended | (ids == stop)
-            yield ids
-            if bool(ended.all()):
-                return
-            scores, state = network.step(ids, state)
+    outputs, state = network.forward(Batch(prompt))
+    scores = outputs[:, -1]
+    ended = torch.zeros(prompt.shape[0], dtype=torch.bool, device=prompt.device)
+    for _ in range(length):
+        ids = choose(scores)
+        if stop is not None:
+            ids = ids.masked_fill(ended, stop)
+            ended = ended | (ids == stop)
+        yield ids
+        if bool(ended.all()):
+            return
+        scores, state = network.step(ids, state)

@@ -21,8 +21,8 @@ class Greedy:
 class Sampler:
     """A draw from softmax(scores / temperature), cut to the likeliest symbols.
 
-    temperature: above 0; 1 is the network's own distribution. top_k: only the k likeliest symbols (0: all).
-    top_p: only the likeliest symbols that together reach the probability p (1: all); at least one always stays.
+    temperature: above 0; 1 is the network's own distribution. top_k: only the k likeliest symbols, the first of equals
+    (0: all). top_p: only the likeliest symbols that together reach the probability p (1: all); at least one always stays.
     The cuts are made in this order: temperature, top-k, top-p ("nucleus": Holtzman et al. 2020).
     seed: of the sampler's own generator, so that nothing else that draws numbers changes what is drawn here.
     Raises ArgumentError for values outside these ranges.
@@ -42,18 +42,18 @@ class Sampler:
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return the distribution that is drawn from, `(B, symbols)`."""
-        scores = scores.double() / self.temperature
-        if 0 < self.top_k < scores.shape[-1]:
-            least = scores.topk(self.top_k, -1).values[..., -1:]
-            scores = scores.masked_fill(scores < least, -torch.inf)
-        p = scores.softmax(-1)
+        scores = scores.double()
+        # The best score becomes 0, so that a tiny temperature divides none to infinity.
+        scores = (scores - scores.amax(-1, keepdim=True)) / self.temperature
+        ordered, order = scores.sort(dim=-1, descending=True, stable=True)
+        if self.top_k:
+            ordered[..., self.top_k :] = -torch.inf
+        p = ordered.softmax(-1)
         if self.top_p < 1.0:
-            ordered, order = p.sort(-1, descending=True)
             # A symbol stays if those before it have not reached top_p: the first always does.
-            dropped = ordered.cumsum(-1) - ordered >= self.top_p
-            p = p.masked_fill(dropped.scatter(-1, order, dropped), 0.0)
+            p = p.masked_fill(p.cumsum(-1) - p >= self.top_p, 0.0)
             p = p / p.sum(-1, keepdim=True)
-        return p
+        return torch.zeros_like(p).scatter(-1, order, p)
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Return ids `(B,)` for scores `(B, symbols)`."""

@@ -12,22 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from recurra.core import Batch, Cell
-from recurra.core.errors import ArgumentError, CorruptError, DataError
+from recurra.core.errors import ArgumentError, CorruptError, DataError, MismatchError
 from recurra.data.ngram import NGram
 from recurra.data.split import require_window, split
 from recurra.data.streams import StreamReader
 from recurra.data.text import Document, digest, read_documents
 from recurra.data.vocabulary import Vocabulary
-from recurra.decoding import Greedy, Sampler, free_run
+from recurra.decoding import Greedy, Sampler, free_run, until
 from recurra.heads import Softmax
 from recurra.layers import Recurrent
 from recurra.learning import ModelFolder, TruncatedBPTT, restore_weights
 from recurra.networks import Embedding, OneHot, Readout, Synchronous, TiedReadout
-from recurra.tasks.contract import CellChoice, Task, choose_cell, recall_cell
+from recurra.tasks.contract import CellChoice, Task, choose_cell, read_options, recall_cell
 
 __all__ = ["LanguageModel", "LanguageModelOptions", "Score"]
 
 _TIED_STD = 0.1
+_UNITS = {"char": "character", "byte": "byte", "word": "word"}
 
 
 def _option(default: Any, text: str) -> Any:
@@ -61,6 +62,9 @@ class LanguageModelOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ArgumentError(f"{name} must be at least 1, got {value}")
+        for name, known in (("level", tuple(_UNITS)), ("embedding", ("learned", "one-hot"))):
+            if getattr(self, name) not in known:
+                raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if not 0.0 <= self.dropout < 1.0:
             raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.backprop is not None and self.backprop % self.window:
@@ -128,7 +132,7 @@ class LanguageModel(Task):
             "options": {**asdict(options), "cell": _short(cell)},
             "cell": cell.record,
             "data": {"sha256": digest(documents), "characters": sum(len(d.text) for d in documents)},
-            "files": [str(path) for path in paths],
+            "files": [str(path.absolute()) for path in paths],
         }
         torch.manual_seed(seed)
         return cls(options, config, vocabulary, cell)
@@ -138,12 +142,12 @@ class LanguageModel(Task):
         """Rebuild the model that a folder holds."""
         config = folder.read_config("language-model")
         cell = recall_cell(config.get("cell"), cells)
-        try:
-            options = LanguageModelOptions(**config["options"])
-        except (TypeError, KeyError, ArgumentError) as error:
-            raise CorruptError(f"{folder.path}/config.json has options that no language model takes: {error}") from None
-        model = cls(options, config, Vocabulary.from_json(folder.read_vocabulary()), cell)
+        options = read_options(LanguageModelOptions, config.get("options"), f"{folder.path}/config.json")
+        _check_data(config, folder.path)
+        vocabulary = Vocabulary.from_json(folder.read_vocabulary())
         weights, _ = folder.read_model()
+        _check_size(options, vocabulary.size, cell, weights, folder.path)
+        model = cls(options, config, vocabulary, cell)
         restore_weights(model.network, weights, str(folder.path))
         model.network.eval()
         return model
@@ -182,7 +186,7 @@ class LanguageModel(Task):
             raise ArgumentError(f"length must be zero or above, got {length}")
         start = torch.as_tensor(self.vocabulary.encode(prompt)) if prompt else self._start_ids()
         pieces = self._decoded(free_run(self.network, start[None], length, choose))
-        return _until(pieces, stop) if stop else pieces
+        return until(pieces, stop) if stop else pieces
 
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
         """Return nats and bits a token and a character, perplexity, and what a unigram and a bigram model reach.
@@ -194,7 +198,9 @@ class LanguageModel(Task):
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
         encoded = self.encode(documents)
         nats, tokens = self.nats(encoded)
-        characters = sum(len(d.text) for d in documents)
+        # The first token of a document is not predicted, and so its characters do not count.
+        firsts = sum(len(self.vocabulary.decode(ids[:1])) for ids in encoded)
+        characters = max(sum(len(d.text) for d in documents) - firsts, 1)
         metrics = {
             "tokens": float(tokens),
             "nats": nats / tokens,
@@ -214,36 +220,35 @@ class LanguageModel(Task):
 
     def describe(self, metrics: Mapping[str, float]) -> str:
         """Return the README of the model folder."""
-        o = self.options
+        o, data = self.options, self.config["data"]
         size = sum(p.numel() for p in self.network.parameters())
-        return "\n".join(
-            [
-                "# A language model",
-                "",
-                f"Predicts the next {o.level} of a text; {o.layers} layers of {o.hidden_size} units of the cell "
-                f"`{self.config['cell']['name']}`, {size:,} parameters, {self.vocabulary.size:,} symbols.",
-                "",
-                f"Learned from {self.config['data']['characters']:,} characters "
-                f"({', '.join(self.config['files'])}; SHA-256 {self.config['data']['sha256'][:16]}…), "
-                f"windows of {o.window}, {o.batch_size} streams.",
-                "",
-                f"On the validation part ({o.validation:.0%} of the text, never learned from):",
-                "",
-                "| model | nats a token | bits a token | perplexity |",
-                "|---|---|---|---|",
-                *(
-                    f"| {name} | {nats:.4f} | {nats / math.log(2):.4f} | {math.exp(nats):.2f} |"
-                    for name, nats in (
-                        ("this one", metrics["nats"]),
-                        ("bigram", metrics["bigram_nats"]),
-                        ("unigram", metrics["unigram_nats"]),
-                    )
-                ),
-                "",
-                "`recurra generate FOLDER` writes text with it, `recurra predict FOLDER` scores lines, "
-                "`recurra evaluate FOLDER` measures it again.",
-            ]
-        )
+        names = ", ".join(Path(file).name for file in self.config["files"])
+        rows = (("this model", "nats"), ("bigrams, counted", "bigram_nats"), ("unigrams, counted", "unigram_nats"))
+        lines = [
+            "# A language model",
+            "",
+            f"It predicts the next {_UNITS[o.level]} of a text. It has {_count(o.layers, 'layer')} of "
+            f"{_count(o.hidden_size, 'unit')} of the cell `{self.config['cell']['name']}`, {size:,} parameters, and "
+            f"knows {self.vocabulary.size:,} symbols.",
+            "",
+            f"It learned from {names}: {data['characters']:,} characters (SHA-256 {data['sha256'][:16]}…), read as "
+            f"{_count(o.batch_size, 'stream')} in windows of {_count(o.window, _UNITS[o.level])}.",
+            "",
+            f"On the last {100 * o.validation:g} % of the text, which it never learned from:"
+            if not o.test
+            else f"On the {100 * o.validation:g} % of the text kept for validation, which it never learned from:",
+            "",
+            f"| | nats a {_UNITS[o.level]} | bits a {_UNITS[o.level]} | perplexity |",
+            "|---|---:|---:|---:|",
+            *(
+                f"| {name} | {metrics[key]:.4f} | {metrics[key] / math.log(2):.4f} | {math.exp(metrics[key]):.2f} |"
+                for name, key in rows
+            ),
+            "",
+            "`recurra generate FOLDER` writes text with it, `recurra predict FOLDER` scores lines of text, "
+            "`recurra evaluate FOLDER` measures it again.",
+        ]
+        return "\n".join(lines)
 
     def encode(self, documents: Sequence[Document]) -> list[Any]:
         """Return the token numbers of each document."""
@@ -358,21 +363,36 @@ def _split(documents: Sequence[Document], options: LanguageModelOptions) -> dict
     return {"train": parts.train, "validation": parts.validation, "test": parts.test}
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _check_data(config: Mapping[str, Any], path: Path) -> None:
+    data, files = config.get("data"), config.get("files")
+    whole = isinstance(data, Mapping) and isinstance(data.get("sha256"), str) and type(data.get("characters")) is int
+    if not whole or not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise CorruptError(f"{path}/config.json does not say what was learned from: it is damaged or foreign")
+
+
+def _check_size(
+    options: LanguageModelOptions, symbols: int, cell: CellChoice, weights: Mapping[str, Tensor], path: Path
+) -> None:
+    """Refuse a network far larger than its weights before memory is taken for it."""
+    held = sum(tensor.numel() for tensor in weights.values())
+    wanted = options.layers
+    if "file" not in cell.record and wanted <= len(weights):
+        try:
+            with torch.device("meta"):
+                wanted = sum(p.numel() for p in _build(options, symbols, cell.cell).parameters())
+        except (RuntimeError, TypeError, OverflowError) as error:
+            raise CorruptError(f"{path}/config.json describes no network that could be built") from error
+    if wanted > held:
+        raise MismatchError(
+            f"the weights of {path} do not fit the network: config.json and vocabulary.json describe {wanted} "
+            f"numbers, model.safetensors holds {held}; take the files of one model"
+        )
+
+
 def _short(cell: CellChoice) -> str:
     file = cell.record.get("file")
     return f"{file}:{cell.record['name']}" if file else cell.record["name"]
-
-
-def _until(pieces: Iterator[str], stop: str) -> Iterator[str]:
-    """Pass text on up to `stop`, holding back what might be its beginning."""
-    held = ""
-    for piece in pieces:
-        held += piece
-        if stop in held:
-            yield held[: held.index(stop)]
-            return
-        keep = next((n for n in range(min(len(stop) - 1, len(held)), 0, -1) if stop.startswith(held[-n:])), 0)
-        if len(held) > keep:
-            yield held[: len(held) - keep]
-            held = held[len(held) - keep :]
-    yield held

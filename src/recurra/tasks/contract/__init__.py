@@ -2,6 +2,7 @@
 
 from recurra.tasks.contract.cell_choice import CellChoice, choose_cell, recall_cell
 from recurra.tasks.contract.comparison import Contestant, compare, comparison_markdown, comparison_svg
+from recurra.tasks.contract.options import read_options
 from recurra.tasks.contract.task import Task
 from recurra.tasks.contract.training import TrainingRun, train
 
@@ -14,6 +15,7 @@ __all__ = [
     "compare",
     "comparison_markdown",
     "comparison_svg",
+    "read_options",
     "recall_cell",
     "train",
 ]

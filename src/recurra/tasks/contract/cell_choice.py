@@ -44,7 +44,8 @@ def recall_cell(record: Any, own: Sequence[type[Cell]] = ()) -> CellChoice:
         raise CorruptError("config.json names no cell: it is damaged or foreign")
     name: str = record["name"]
     if "file" not in record:
-        return choose_cell(name)
+        # Not choose_cell: a name like FILE.py:Class would run code that the folder names.
+        return CellChoice(cells.get(name), {"name": name})
     found = next((cell for cell in own if cell.__name__ == name), None)
     if found is None:
         raise ArgumentError(

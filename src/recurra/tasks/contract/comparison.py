@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from recurra.core.errors import ArgumentError, FolderError
 from recurra.drawing import Band, curves_svg
 from recurra.learning import ModelFolder, Progress, TrainerOptions
 from recurra.tasks.contract.task import Task
@@ -55,10 +57,11 @@ def compare(
     Seeds are training.seed, training.seed + 1, ...; they go round in the outer loop, so that all cells have met
     the same conditions if the comparison is cut short. progress: label of a run -> where it reports.
     """
+    _refuse(cells, out, overwrite)
     found: dict[str, list[tuple[int, float, float, list[tuple[float, float]], int]]] = {cell: [] for cell in cells}
     for seed in range(training.seed, training.seed + seeds):
         for cell in cells:
-            label = f"{cell.rpartition(':')[2]}-seed{seed}"
+            label = f"{_name(cell)}-seed{seed}"
             run = train(
                 task,
                 name,
@@ -70,7 +73,8 @@ def compare(
                 progress=progress(label) if progress else None,
             )
             if run.result.interrupted_by is not None:
-                raise KeyboardInterrupt
+                # The trainer took it to save the run; the comparison ends by it all the same.
+                signal.raise_signal(run.result.interrupted_by)
             rows = ModelFolder.open(out / label).read_metrics()
             curve = [(float(row["step"]), float(row["val_loss"])) for row in rows if "val_loss" in row]
             size = sum(p.numel() for p in run.model.network.parameters())
@@ -78,7 +82,7 @@ def compare(
             found[cell].append((seed, float(run.result.best_val_loss or curve[-1][1]), speed, curve, size))
     return [
         Contestant(
-            name=cell.rpartition(":")[2],
+            name=_name(cell),
             parameters=runs[0][4],
             scores={seed: score for seed, score, *_ in runs},
             tokens_a_second=statistics.median(speed for _, _, speed, _, _ in runs),
@@ -110,6 +114,21 @@ def comparison_svg(contestants: Sequence[Contestant]) -> str:
         x_label="step",
         y_label="nats a token",
     )
+
+
+def _name(cell: str) -> str:
+    return cell.rpartition(":")[2]
+
+
+def _refuse(cells: Sequence[str], out: Path, overwrite: bool) -> None:
+    """Refuse, before the first run, what the last one would fall over."""
+    names = [_name(cell) for cell in cells]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ArgumentError(f"expected cells of different names, got {twice!r} twice: compare each cell once")
+    there = next((path for name in names for path in sorted(out.glob(f"{name}-seed*/config.json"))), None)
+    if there is not None and not overwrite:
+        raise FolderError(f"{there.parent} already holds a model: give --overwrite, or another --out")
 
 
 def _band(curves: Sequence[Sequence[tuple[float, float]]]) -> Band:

@@ -48,24 +48,25 @@ def train(
     if not data:
         raise DataError("expected files or folders to learn from, got none: give --data")
     model = task.prepare(options, data, seed=training.seed, cells=cells)
+    trainable = model.trainable()
     config = {**model.config, "training": asdict(training)}
     with _open(out, resume, overwrite) as (folder, begun):
-        if not begun:
-            model.save(folder)
-            folder.write_config(name, config)
         trainer = Trainer(
-            model.trainable(),
+            trainable,
             folder,
             training,
             fingerprint={"task": name, **{key: value for key, value in model.config.items() if key != "files"}},
             progress=progress,
         )
+        if begun:
+            trainer.check()
+        # Also when a run goes on: it may have been lengthened, and whoever resumes it next must find that here.
+        model.save(folder)
+        folder.write_config(name, config)
         result = trainer.run(resume=begun)
         draw_learning_curve(folder)
         if result.interrupted_by is not None:
             return TrainingRun(model, result, {})
-        if resume:
-            folder.write_config(name, config)  # Training may have been lengthened.
         weights, _ = folder.read_model()
         model.network.load_state_dict(weights)
         model.network.eval()
@@ -75,19 +76,16 @@ def train(
 
 
 def draw_learning_curve(folder: ModelFolder) -> None:
-    """Write `learning-curve.svg` from metrics.jsonl."""
+    """Write `learning-curve.svg` from metrics.jsonl, if there is anything in it."""
     rows = folder.read_metrics()
-    series = {
+    curves = {
         label: [(row["step"], row[key]) for row in rows if key in row]
         for label, key in (("training", "loss"), ("validation", "val_loss"))
     }
-    picture = curves_svg(
-        {label: points for label, points in series.items() if points},
-        title="Learning curve",
-        x_label="step",
-        y_label="nats a token",
-    )
-    write_atomically(folder.path / "learning-curve.svg", picture.encode())
+    drawn = {label: points for label, points in curves.items() if points}
+    if drawn:
+        picture = curves_svg(drawn, title="Learning curve", x_label="step", y_label="nats a token")
+        write_atomically(folder.path / "learning-curve.svg", picture.encode())
 
 
 @contextlib.contextmanager
