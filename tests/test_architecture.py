@@ -133,11 +133,11 @@ def test_importing_recurra_loads_nothing_heavy_beyond_torch() -> None:
     """Pictures, the command line and compilers are loaded where they are used."""
     heavy = ("matplotlib", "rich", "typer", "click", "torch._dynamo", "torch._inductor", "sympy", "sklearn", "onnx")
     heavy = tuple(name for name in heavy if name.startswith("torch.") or importlib.util.find_spec(name))
-    code = f"import sys, {{}}; print(*[m for m in {heavy!r} if m in sys.modules])"
-    torch_alone, ours = (
-        subprocess.run(
-            [sys.executable, "-c", code.format(m)], capture_output=True, text=True, check=True
-        ).stdout.split()
-        for m in ("torch", "recurra")
-    )
-    assert not set(ours) - set(torch_alone)
+    assert not _loaded(heavy, "recurra") - _loaded(heavy, "torch")
+
+
+def _loaded(names: tuple[str, ...], module: str) -> set[str]:
+    """Tell which of some modules a fresh Python has loaded after importing one."""
+    code = f"import sys, {module}; print(*[m for m in {names!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
