@@ -54,7 +54,7 @@ def test_backends() -> None:
 
 
 def test_a_backend_that_is_not_there_says_so() -> None:
-    with pytest.raises(BackendError, match="backend 'triton' is not part of this version .* use backend='auto'"):
+    with pytest.raises(BackendError, match=r"backend 'triton' is not part of this version .* use backend='auto'"):
         Recurrent("elman", 2, 3, backend="triton")
 
 
