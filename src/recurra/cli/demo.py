@@ -32,7 +32,9 @@ def demo(
     """Learn to write like Shakespeare, character by character, in about two minutes on two cores."""
     console.print(f"Learning from {sample_path('shakespeare').name}: nine plays, one character after another.")
     options = LanguageModelOptions()
-    training = TrainerOptions(steps=steps, validate_every=max(steps // _SHOWN, 1), schedule="cosine")
+    training = TrainerOptions(
+        steps=steps, learning_rate=0.01, validate_every=max(steps // _SHOWN, 1), schedule="cosine"
+    )
     values = {**asdict(options), **asdict(training)}
     progress = RichProgress(keep_samples=True)
     train_task("language-model", values, [sample_path("shakespeare")], out, overwrite=overwrite, progress=progress)
