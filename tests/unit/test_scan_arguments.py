@@ -42,6 +42,15 @@ def test_active_must_be_one_bool_a_row(active: torch.Tensor) -> None:
         step(get("elman")(2, 3), torch.zeros(4, 2), active=active)
 
 
+def test_gradients_flow_through_all_states() -> None:
+    cell = get("lstm")(2, 3)
+    result = scan(cell, torch.randn(5, 4, 2), lengths=[2, 5, 0, 4], keep_states=True)
+    assert result.states is not None
+    weights = list(cell.parameters())
+    expected = torch.autograd.grad(result.y.sum(), weights, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(result.states[0].sum(), weights), expected)
+
+
 def test_backends() -> None:
     assert {"auto", "reference"} <= set(BACKENDS)
     with pytest.raises(UnknownNameError, match="no backend is called 'refrence': did you mean 'reference'"):

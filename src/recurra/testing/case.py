@@ -125,11 +125,14 @@ def floats(result: Result) -> tuple[Tensor, ...]:
 
 
 def score(result: Result) -> Tensor:
-    """Return one number that weighs every feature of y and of the final states differently, and sums over all else."""
+    """Return one number that weighs every feature of y and of the states differently, and sums over all else."""
     total = _weigh(result.y, 2)
     for s in result.state:
         if s.is_floating_point():
             total = total + _weigh(s, 1)
+    for kept in result.states or ():
+        if kept.is_floating_point():
+            total = total + _weigh(kept, 2)
     return total
 
 
