@@ -22,7 +22,7 @@ class Sampler:
     """A draw from softmax(scores / temperature), cut to the likeliest symbols.
 
     temperature: above 0; 1 is the network's own distribution. top_k: only the k likeliest symbols, the first of equals
-    (0: all). top_p: only the likeliest symbols that together reach the probability p (1: all); at least one always stays.
+    (0: all). top_p: only the likeliest symbols that together reach the probability p (1: all), but at least one.
     The cuts are made in this order: temperature, top-k, top-p ("nucleus": Holtzman et al. 2020).
     seed: of the sampler's own generator, so that nothing else that draws numbers changes what is drawn here.
     Raises ArgumentError for values outside these ranges.
