@@ -21,6 +21,7 @@ from recurra.core.errors import RecurraError
 __all__ = ["main", "make_app", "spread"]
 
 _SEVERAL = ("--data",)
+_TOO_LARGE = ("can't allocate memory", "overflow")  # What torch says where Python has MemoryError.
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # Whoever read the output has left (`recurra generate ... | head`); keep Python's own flush at exit quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _TOO_LARGE):
             raise
         _fail("out of memory: try a smaller --batch-size, --window or --hidden-size", 1)
     sys.exit(0)

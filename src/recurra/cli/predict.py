@@ -30,10 +30,10 @@ def predict(
     """Score lines of text: log-probability in nats, in all and a token; the likelier line is the more grammatical."""
     loaded = load_language_model(model, cell)
     lines = text or _lines(file)
-    if not as_json:
-        sys.stdout.write("     total  a token  line\n")
-    for line in lines:
+    for number, line in enumerate(lines):
         score = loaded.predict(line)
+        if number == 0 and not as_json:
+            sys.stdout.write("     total  a token  line\n")
         if as_json:
             content = {
                 "text": line,

@@ -48,7 +48,7 @@ def train_task(
     if resume and overwrite:
         raise ArgumentError("expected --resume or --overwrite, got both: the first goes on, the second begins anew")
     task = tasks.get(name)
-    if resume and (out / "config.json").exists():
+    if resume and ((out / "config.json").exists() or not (out / "checkpoints").is_dir()):
         values, data = _recall(out, name, values, data, given)
     options = task.options_type(**{key: values[key] for key in option_fields(task.options_type)})
     training = TrainerOptions(**{key: values[key] for key in option_fields(TrainerOptions)})

@@ -35,6 +35,8 @@ class Sampler:
             raise ArgumentError(f"top-k must be at least 1, or 0 for no limit, got {top_k}")
         if not 0.0 < top_p <= 1.0:
             raise ArgumentError(f"top-p must be above 0 and at most 1, got {top_p}")
+        if not 0 <= seed < 2**63:
+            raise ArgumentError(f"seed must be from 0 to 2**63 - 1, got {seed}")
         self.temperature = temperature
         self.top_k = top_k
         self.top_p = top_p

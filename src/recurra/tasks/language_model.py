@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.core import Batch, Cell
-from recurra.core.errors import ArgumentError, CorruptError, DataError, MismatchError
+from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data.ngram import NGram
 from recurra.data.split import require_window, split
 from recurra.data.streams import StreamReader
@@ -23,11 +23,12 @@ from recurra.heads import Softmax
 from recurra.layers import Recurrent
 from recurra.learning import ModelFolder, TruncatedBPTT, restore_weights
 from recurra.networks import Embedding, OneHot, Readout, Synchronous, TiedReadout
-from recurra.tasks.contract import CellChoice, Task, choose_cell, read_options, recall_cell
+from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
 
 __all__ = ["LanguageModel", "LanguageModelOptions", "Score"]
 
 _TIED_STD = 0.1
+_MOST, _MOST_LAYERS = 2**31, 1000
 _UNITS = {"char": "character", "byte": "byte", "word": "word"}
 
 
@@ -60,8 +61,9 @@ class LanguageModelOptions:
     def __post_init__(self) -> None:
         for name in ("hidden_size", "layers", "embedding_size", "window", "backprop", "batch_size", "min_count"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {value}")
+            most = _MOST_LAYERS if name == "layers" else _MOST
+            if value is not None and not 1 <= value <= most:
+                raise ArgumentError(f"{name} must be at least 1 and at most {most:,}, got {value}")
         for name, known in (("level", tuple(_UNITS)), ("embedding", ("learned", "one-hot"))):
             if getattr(self, name) not in known:
                 raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -146,7 +148,8 @@ class LanguageModel(Task):
         _check_data(config, folder.path)
         vocabulary = Vocabulary.from_json(folder.read_vocabulary())
         weights, _ = folder.read_model()
-        _check_size(options, vocabulary.size, cell, weights, folder.path)
+        if "file" not in cell.record:  # The user's own cells need not be able to do without memory.
+            check_size(lambda: _build(options, vocabulary.size, cell.cell), weights, folder.path)
         model = cls(options, config, vocabulary, cell)
         restore_weights(model.network, weights, str(folder.path))
         model.network.eval()
@@ -192,6 +195,7 @@ class LanguageModel(Task):
         """Return nats and bits a token and a character, perplexity, and what a unigram and a bigram model reach.
 
         paths: other text than that of the training run, all of it; part: else "train", "validation" or "test".
+        The baselines count the training text, and are left out where other text is measured and that one is gone.
         """
         documents = read_documents(paths) if paths is not None else self._part(part)
         if not documents:
@@ -209,7 +213,12 @@ class LanguageModel(Task):
             "nats_per_character": nats / characters,
             "bits_per_character": nats / characters / math.log(2),
         }
-        training = self.encode(self._part("train"))
+        try:
+            training = self.encode(self._part("train"))
+        except DataError:
+            if paths is None:
+                raise
+            return metrics
         for name, order in (("unigram", 1), ("bigram", 2)):
             baseline = NGram(order, self.vocabulary.size)
             baseline.fit(training)
@@ -372,25 +381,6 @@ def _check_data(config: Mapping[str, Any], path: Path) -> None:
     whole = isinstance(data, Mapping) and isinstance(data.get("sha256"), str) and type(data.get("characters")) is int
     if not whole or not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise CorruptError(f"{path}/config.json does not say what was learned from: it is damaged or foreign")
-
-
-def _check_size(
-    options: LanguageModelOptions, symbols: int, cell: CellChoice, weights: Mapping[str, Tensor], path: Path
-) -> None:
-    """Refuse a network far larger than its weights before memory is taken for it."""
-    held = sum(tensor.numel() for tensor in weights.values())
-    wanted = options.layers
-    if "file" not in cell.record and wanted <= len(weights):
-        try:
-            with torch.device("meta"):
-                wanted = sum(p.numel() for p in _build(options, symbols, cell.cell).parameters())
-        except (RuntimeError, TypeError, OverflowError) as error:
-            raise CorruptError(f"{path}/config.json describes no network that could be built") from error
-    if wanted > held:
-        raise MismatchError(
-            f"the weights of {path} do not fit the network: config.json and vocabulary.json describe {wanted} "
-            f"numbers, model.safetensors holds {held}; take the files of one model"
-        )
 
 
 def _short(cell: CellChoice) -> str:

@@ -3,6 +3,7 @@
 from recurra.tasks.contract.cell_choice import CellChoice, choose_cell, recall_cell
 from recurra.tasks.contract.comparison import Contestant, compare, comparison_markdown, comparison_svg
 from recurra.tasks.contract.options import read_options
+from recurra.tasks.contract.restoring import check_size
 from recurra.tasks.contract.task import Task
 from recurra.tasks.contract.training import TrainingRun, train
 
@@ -11,6 +12,7 @@ __all__ = [
     "Contestant",
     "Task",
     "TrainingRun",
+    "check_size",
     "choose_cell",
     "compare",
     "comparison_markdown",
