@@ -14,6 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBar
+from rich.table import Column
 from rich.text import Text
 
 __all__ = ["Progress", "RichProgress", "SilentProgress"]
@@ -78,7 +79,7 @@ class RichProgress:
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("val {task.fields[val]}"),
-            _SpeedColumn(),
+            _SpeedColumn(Column(no_wrap=True)),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[memory]}"),
             console=self.console,
