@@ -272,11 +272,13 @@ def test_damaged_checkpoints_are_refused(model: Path) -> None:
 def test_a_folder_names_no_code_to_run(model: Path, tmp_path: Path) -> None:
     evil = tmp_path / "evil.py"
     evil.write_text(LEAKY + f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    before = read_json(model / "config.json")
     for change in (
         config(lambda c: c.update(cell={"name": f"{evil}:Leaky"})),
         config(lambda c: c.update(cell={"name": "Leaky", "file": str(evil), "sha256": "0"})),
         options(cell=f"{evil}:Leaky"),
     ):
+        write_json(model / "config.json", before)
         change(model)
         for words in (("evaluate", model), (*TRAIN, "--out", model, "--resume", "--steps", 6)):
             call(*words)

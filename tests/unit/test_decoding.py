@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recurra.core import Batch
@@ -102,6 +102,9 @@ def test_an_empty_prompt_is_refused_and_no_mode_leaks() -> None:
 
 
 @given(st.text("ab", max_size=12), st.text("ab", min_size=1, max_size=4), st.lists(st.integers(0, 12), max_size=5))
+@example("ab", "ab", [1])
+@example("baab", "aab", [3])
+@example("aabab", "abab", [1, 2, 3, 4])
 def test_until_is_exact_wherever_the_pieces_end(text: str, stop: str, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = [text[a:b] for a, b in pairwise(edges)]
