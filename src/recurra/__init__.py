@@ -1,9 +1,16 @@
 """recurra: write a recurrent cell once; it then runs, learns, streams, and fits any topology and task."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from recurra.core import Batch, Cell, Shared, Wrapper, index_rows
 from recurra.core.errors import RecurraError
 from recurra.layers import GRU, LSTM, RNN, Recurrent
 from recurra.scan import scan
+
+if TYPE_CHECKING:
+    from recurra.tasks import load
 
 __version__ = "0.1.0"
 
@@ -18,5 +25,15 @@ __all__ = [
     "Shared",
     "Wrapper",
     "index_rows",
+    "load",
     "scan",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what only some programs need when it is first asked for, so that `import recurra` stays light."""
+    if name == "load":
+        from recurra.tasks import load
+
+        return load
+    raise AttributeError(f"module 'recurra' has no attribute {name!r}")

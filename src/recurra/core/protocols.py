@@ -69,7 +69,7 @@ class Trainable(Protocol):
     network: nn.Module
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
-        """Yield the batches of one epoch from number `start` on: a pure function of its arguments."""
+        """Yield the batches of one epoch (counted from 0) from number `start` on: a pure function of its arguments."""
         ...
 
     def loss(self, batch: Any) -> tuple[Tensor, int]:
@@ -85,7 +85,7 @@ class Trainable(Protocol):
         ...
 
     def restore(self, carried: Mapping[str, Tensor]) -> None:
-        """Take back what `carried` gave; an empty mapping means a fresh start."""
+        """Take back what `carried` gave; an empty mapping, given where each epoch begins, means a fresh start."""
         ...
 
     def sample(self) -> str | None:

@@ -26,6 +26,8 @@ def discover(package: str, folders: Iterable[str], base: type[T]) -> dict[str, t
         if module.name.startswith("_"):
             continue
         name = f"{package}.{module.name}"
+        if name == base.__module__:
+            continue
         classes = _subclasses_in(vars(importlib.import_module(name)), base, name)
         if len(classes) != 1:
             names = ", ".join(c.__name__ for c in classes) or "none"

@@ -46,7 +46,8 @@ class _DropIn(nn.RNNBase):
 
         input: `(T, B, input_size)`, `(B, T, input_size)` with batch_first, `(T, input_size)`, or a packed sequence,
         sorted or not. Beyond torch: lengths `(B,)` for padded input, and `return_all_states` for
-        `(output, hx, states)` with states `(layers * directions, T, B, ...)`. Raises ValueError and RuntimeError where torch does.
+        `(output, hx, states)` with states `(layers * directions, T, B, ...)`. Raises ValueError and RuntimeError where
+        torch does.
         """
         self._check_dimensions(input, hx)
         layout = Layout(input, lengths, self.batch_first, 1)
@@ -202,8 +203,9 @@ class LSTM(_DropIn):
 
     def check_forward_args(self, input: Tensor, hidden: Any, batch_sizes: Tensor | None) -> None:
         """Check h and c, which have different sizes where there is a projection."""
-        super().check_forward_args(input, hidden[0], batch_sizes)
-        layers, batch, _ = self.get_expected_hidden_size(input, batch_sizes)
+        self.check_input(input, batch_sizes)
+        layers, batch, size = self.get_expected_hidden_size(input, batch_sizes)
+        self.check_hidden_size(hidden[0], (layers, batch, size), "Expected hidden[0] size {}, got {}")
         self.check_hidden_size(hidden[1], (layers, batch, self.hidden_size), "Expected hidden[1] size {}, got {}")
 
 

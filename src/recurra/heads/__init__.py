@@ -1,0 +1,5 @@
+"""What stands on a network's outputs: a loss to learn by, and a way to predict."""
+
+from recurra.heads.softmax import Softmax
+
+__all__ = ["Softmax"]

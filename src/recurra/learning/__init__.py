@@ -1,0 +1,31 @@
+"""Learning: the trainer, the model folder and its files, truncated backpropagation through time, clipping."""
+
+from recurra.learning.checkpoint import Checkpoint, Counters, restore_weights
+from recurra.learning.clipping import clip_gradients, gradient_norm
+from recurra.learning.folder import FORMAT_VERSION, ModelFolder
+from recurra.learning.options import DEFAULT_EPOCHS, TrainerOptions
+from recurra.learning.progress import Progress, RichProgress, SilentProgress
+from recurra.learning.trainer import Result, Trainer, make_optimizer
+from recurra.learning.truncated_bptt import TruncatedBPTT
+from recurra.learning.weights import load_tensors, save_tensors
+
+__all__ = [
+    "DEFAULT_EPOCHS",
+    "FORMAT_VERSION",
+    "Checkpoint",
+    "Counters",
+    "ModelFolder",
+    "Progress",
+    "Result",
+    "RichProgress",
+    "SilentProgress",
+    "Trainer",
+    "TrainerOptions",
+    "TruncatedBPTT",
+    "clip_gradients",
+    "gradient_norm",
+    "load_tensors",
+    "make_optimizer",
+    "restore_weights",
+    "save_tensors",
+]

@@ -1,0 +1,23 @@
+"""What all tasks share: what a task is, which cell it uses, and a training run into a model folder."""
+
+from recurra.tasks.contract.cell_choice import CellChoice, choose_cell, recall_cell
+from recurra.tasks.contract.comparison import Contestant, compare, comparison_markdown, comparison_svg
+from recurra.tasks.contract.options import read_options
+from recurra.tasks.contract.restoring import check_size
+from recurra.tasks.contract.task import Task
+from recurra.tasks.contract.training import TrainingRun, train
+
+__all__ = [
+    "CellChoice",
+    "Contestant",
+    "Task",
+    "TrainingRun",
+    "check_size",
+    "choose_cell",
+    "compare",
+    "comparison_markdown",
+    "comparison_svg",
+    "read_options",
+    "recall_cell",
+    "train",
+]
