@@ -78,8 +78,9 @@ template <class R, int N> struct Lanes {
   ALWAYS W count(M a) { return __builtin_convertvector(-a, W); }
   ALWAYS M to_bool(V a) { return a != 0; }
   ALWAYS M to_bool(W a) { return mask(a != 0); }
-  ALWAYS W remainder(W a, W b) { W r = a % b; return (r != 0) & ((r < 0) != (b < 0)) ? r + b : r; }
-  ALWAYS W floor_divide(W a, W b) { return (a - remainder(a, b)) / b; }
+  // Lanes beyond the end hold zeros, by which nothing may be divided.
+  ALWAYS W remainder(W a, W b) { b = b == 0 ? one(int64_t(1)) : b; W r = a % b; return (r != 0) & ((r < 0) != (b < 0)) ? r + b : r; }
+  ALWAYS W floor_divide(W a, W b) { b = b == 0 ? one(int64_t(1)) : b; return (a - remainder(a, b)) / b; }
   ALWAYS V floor_divide(V a, V b) { return floor((a - remainder(a, b)) / b); }
   ALWAYS V remainder(V a, V b) {
     return each2(a, b, [](R x, R y) { R r = std::fmod(x, y); return r != 0 && (r < 0) != (y < 0) ? r + y : r; });

@@ -13,7 +13,7 @@ Views and constants cost nothing, so they go wherever they are used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from recurra.compiler.errors import Unsupported
@@ -73,10 +73,13 @@ def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
     def early(v: Value) -> bool:
         return needs[v] in (_PARAMETER, _CONTEXT) or (hoist and needs[v] == _INPUT)
 
-    outputs = _frontier([traced.y], lambda v: v in after) if traced.y in after else [traced.y]
-    looped = [v for v in outputs if needs[v] & _STATE or not _given(v, early)]
+    outputs = [traced.y]
+    if traced.y in after:
+        # Views of what does not depend on the state are made again after the loop, where the batch is another.
+        outputs = _frontier(outputs, lambda v: v in after or v.op in _FREE and not needs[v] & _STATE)
+    looped = [v for v in outputs if needs[v] & _STATE or v is traced.y]
     after_early = [v for v in outputs if v not in looped]
-    leaves = _frontier([*traced.new, *looped], lambda v: not early(v) or v.op in _FREE and not _stop_here(v, early))
+    leaves = _frontier([*traced.new, *looped], lambda v: not early(v) or v.op in _FREE)
     leaves = [v for v in leaves if v.op != "fill"]
     state = list(traced.state)
     for v in (v for v in topological([*traced.new, *looped], leaves) if v not in set(leaves)):
@@ -116,7 +119,7 @@ def _needs(traced: Traced, inputs: set[Value]) -> dict[Value, int]:
 def _after(order: list[Value], needs: dict[Value, int], needed: set[Value], traced: Traced) -> set[Value]:
     """Return the values that only y needs, from the first matrix product or foreign operation on.
 
-    None where they also need the context, which would have to be repeated for every step.
+    None of them where they also need the context, which would have to be repeated for every step.
     """
     after: set[Value] = set()
     for v in order:
@@ -129,19 +132,8 @@ def _after(order: list[Value], needs: dict[Value, int], needed: set[Value], trac
     return after if traced.y in after else set()
 
 
-def _stop_here(v: Value, early: object) -> bool:
-    """Views of leaves are free wherever they are; a fill has no source."""
-    return v.op == "fill"
-
-
-def _given(v: Value, early: object) -> bool:
-    assert callable(early)
-    return bool(early(v))
-
-
-def _frontier(outputs: Iterable[Value], inside: object) -> list[Value]:
+def _frontier(outputs: Iterable[Value], inside: Callable[[Value], bool]) -> list[Value]:
     """Return the first values on the way down from `outputs` that are not inside, in the order of their making."""
-    assert callable(inside)
     found: set[Value] = set()
     seen: set[Value] = set()
     stack = list(outputs)

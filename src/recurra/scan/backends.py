@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from recurra.core.errors import BackendError
 from recurra.core.registry import lookup
+from recurra.scan.compiled import automatic, compiled
+from recurra.scan.hoisted import hoisted
 from recurra.scan.problem import Problem, Result
 from recurra.scan.reference import reference
 
@@ -17,7 +19,7 @@ Backend: TypeAlias = Callable[[Problem], Result]
 BACKENDS = ("auto", "reference", "hoisted", "cpp", "parallel", "triton")
 """Every name that `backend=` takes."""
 
-_RUNNERS: dict[str, Backend] = {"reference": reference}
+_RUNNERS: dict[str, Backend] = {"auto": automatic, "reference": reference, "hoisted": hoisted, "cpp": compiled}
 
 
 def choose(name: str) -> Backend:
@@ -27,8 +29,6 @@ def choose(name: str) -> Backend:
     backend is not part of this version.
     """
     lookup(dict.fromkeys(BACKENDS), name, "backend")
-    if name == "auto":
-        return reference
     if name not in _RUNNERS:
         raise BackendError(
             f"backend {name!r} is not part of this version of recurra, which runs {', '.join(_RUNNERS)}: "

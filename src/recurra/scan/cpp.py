@@ -31,7 +31,8 @@ class Compiled:
 
     def __init__(self, program: Program, dtype: torch.dtype) -> None:
         self.plan: Plan = program.plan()
-        self._program = program
+        self.tried: bool | None = None
+        """Whether it has equalled the loop with gradients (True) or without (False); None before the first trial."""
         self._dtype = dtype
         self._kernels: dict[str, Kernel] = {}
         p = self.plan

@@ -1,0 +1,83 @@
+"""The trial of a compiled cell: before it is first used, it must equal the reference loop on a few small sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from recurra.compiler.errors import Unsupported
+from recurra.core import Shared, State
+from recurra.scan.problem import Problem, Result
+from recurra.scan.reference import reference
+
+__all__ = ["try_out"]
+
+_STEPS, _BATCH = 3, 3
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
+
+
+def try_out(problem: Problem, run: Callable[[Problem], Result], train: bool) -> None:
+    """Compare `run` with the reference loop on random inputs like those of `problem`.
+
+    Finds whatever a trace cannot see: a custom gradient, a value read behind PyTorch's back. Raises Unsupported.
+    """
+    small = _small(problem)
+    with torch.enable_grad() if train else torch.no_grad():
+        truth, found = (_values(small, way, train) for way in (reference, run))
+    if len(truth) != len(found):
+        raise Unsupported("trial", "other results than the loop")
+    for a, b in zip(truth, found, strict=True):
+        if a.shape != b.shape or not torch.allclose(
+            a.double(), b.double(), rtol=_TOLERANCE[problem.x.dtype], atol=_TOLERANCE[problem.x.dtype], equal_nan=True
+        ):
+            raise Unsupported("trial", "other values than the loop: the step does something that a trace cannot see")
+
+
+def _small(problem: Problem) -> Problem:
+    generator = torch.Generator().manual_seed(0)
+
+    def like(t: Tensor, *lead: int, keep: int) -> Tensor:
+        shape = (*lead, *t.shape[keep:])
+        if t.is_floating_point():
+            return (torch.rand(shape, generator=generator, dtype=t.dtype) * 2 - 1).requires_grad_()
+        if t.dtype == torch.bool:
+            return torch.rand(shape, generator=generator) < 0.5
+        return torch.randint(0, 5, shape, generator=generator, dtype=t.dtype)
+
+    return Problem(
+        problem.cell,
+        like(problem.x, _STEPS, _BATCH, keep=2),
+        tuple(like(s, _BATCH, keep=1) for s in problem.state),
+        tuple(c if isinstance(c, Shared) else like(c, _BATCH, keep=1) for c in problem.per_call),
+        tuple(like(c, _STEPS, _BATCH, keep=2) for c in problem.per_step),
+        None,
+        problem.reverse,
+        False,
+    )
+
+
+def _values(problem: Problem, run: Callable[[Problem], Result], train: bool) -> Sequence[Tensor]:
+    y, state, _ = run(problem)
+    made = [y, *state]
+    if not train:
+        return made
+    inputs = _differentiable(problem)
+    loss = torch.zeros((), dtype=problem.x.dtype)
+    for k, t in enumerate(made):
+        if t.requires_grad:
+            weight = torch.linspace(-1.0, 1.0 + k, max(1, t.numel()), dtype=t.dtype)[: t.numel()].reshape(t.shape)
+            loss = loss + (t * weight).sum()
+    if not loss.requires_grad:
+        return made
+    grads = torch.autograd.grad(loss, inputs, allow_unused=True)
+    return [*made, *(torch.zeros_like(t) if g is None else g for g, t in zip(grads, inputs, strict=True))]
+
+
+def _differentiable(problem: Problem) -> list[Tensor]:
+    context: State = tuple(c for c in problem.per_call if isinstance(c, Tensor))
+    given = [problem.x, *problem.state, *context, *problem.per_step]
+    own = [t for t in problem.cell.parameters() if t.requires_grad]
+    bound = [t for t in problem.cell._parameters.values() if t is not None and t.requires_grad]
+    return list(dict.fromkeys(t for t in [*given, *own, *bound] if t.requires_grad))
