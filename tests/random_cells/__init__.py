@@ -1,0 +1,1 @@
+"""Random cells: steps written at random from the operations that cells are made of, to compare backends on."""

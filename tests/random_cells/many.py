@@ -1,0 +1,125 @@
+"""Random cells by the hundreds: `PYTHONPATH=tests python -m random_cells.many 500 --seed 3 --backend cpp`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from random_cells.check import check_random_cell
+from random_cells.choices import FromSeed, Replayed, smaller
+from random_cells.strategy import OPERATIONS, Written, write_cell
+from recurra.core.errors import BackendError
+
+__all__ = ["Report", "case", "run_many", "shrunk"]
+
+
+@dataclass
+class Report:
+    """What came of many cells.
+
+    operations, carried: in how many cells that passed, with their gradients, each operation took part, and in how many
+    of them inside the loop; refused: the backend's reasons; failed: seeds and messages, sources included.
+    """
+
+    cases: int = 0
+    passed: int = 0
+    operations: Counter[str] = field(default_factory=Counter)
+    carried: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def rare(self, least: int = 30) -> list[str]:
+        """Return the operations that took part in fewer cells than that."""
+        return sorted(name for name in OPERATIONS if self.operations[name] < least)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.cases} cells: {self.passed} equal, {sum(self.refused.values())} refused, {len(self.failed)} failed"
+        ]
+        lines += [f"  {n:4} refused: {reason}" for reason, n in self.refused.most_common()]
+        lines.append("  operation, cells, in the loop:")
+        lines += [f"    {name:16} {self.operations[name]:5} {self.carried[name]:5}" for name in sorted(OPERATIONS)]
+        return "\n".join(lines)
+
+
+def case(seed: int, number: int) -> tuple[Written, FromSeed]:
+    """Return cell `number` of a seed, which features the operations in turn, and the choices made for it."""
+    choices = FromSeed(f"{seed}:{number}")
+    return write_cell(choices, _feature(number)), choices
+
+
+def run_many(n: int, seed: int, backend: str, *, first: int = 0, verbose: bool = False) -> Report:
+    """Check n random cells and count."""
+    report = Report()
+    for number in range(first, first + n):
+        written, _ = case(seed, number)
+        report.cases += 1
+        began = time.perf_counter()
+        try:
+            check_random_cell(written.source, backend)
+        except BackendError as refusal:
+            report.refused[_reason(refusal)] += 1
+        except Exception as failure:
+            report.failed[f"{seed}:{number}"] = f"{type(failure).__name__}: {failure}"
+            if verbose:
+                print(f"--- {seed}:{number} ({_feature(number)})\n{type(failure).__name__}: {failure}", flush=True)
+        else:
+            report.passed += 1
+            report.operations.update(written.operations)
+            report.carried.update(written.carried)
+        if verbose and number % 20 == 19:
+            print(f"{number + 1}: {report.passed} equal, {len(report.failed)} failed, "
+                  f"{time.perf_counter() - began:.2f} s for the last", flush=True)  # fmt: skip
+    return report
+
+
+def shrunk(seed: int, number: int, backend: str, tries: int = 150) -> str:
+    """Return the source of a simpler cell than `number` of a seed, one that fails with the same sort of exception."""
+    written, choices = case(seed, number)
+    wanted = _failure(written.source, backend)
+    feature = _feature(number)
+
+    def fails(record: list[int]) -> bool:
+        return _failure(write_cell(Replayed(record), feature).source, backend) == wanted
+
+    return write_cell(Replayed(smaller(choices.record, fails, tries)), feature).source
+
+
+def _feature(number: int) -> str:
+    return list(OPERATIONS)[number % len(OPERATIONS)]
+
+
+def _failure(source: str, backend: str) -> str | None:
+    try:
+        check_random_cell(source, backend)
+    except Exception as failure:
+        return type(failure).__name__
+    return None
+
+
+def _reason(refusal: BackendError) -> str:
+    """Return the reason without the place."""
+    return str(refusal).split(" (<random cell")[0].replace("\n", " ")
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("n", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first cell")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--shrink", action="store_true", help="make the first cell smaller while it fails")
+    arguments = parser.parse_args()
+    if arguments.shrink:
+        print(shrunk(arguments.seed, arguments.first, arguments.backend))
+        return
+    report = run_many(arguments.n, arguments.seed, arguments.backend, first=arguments.first, verbose=True)
+    print(report)
+    print("failed:", ", ".join(report.failed) or "none")
+
+
+if __name__ == "__main__":
+    main()
