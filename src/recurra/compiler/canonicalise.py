@@ -38,7 +38,10 @@ def _pull(graph: Graph, roots: list[Value], leaves: set[Value]) -> list[Value]:
         graph.where = v.where
         args = [new[a] if isinstance(a, Value) else a for a in v.args]
         joined = next((a for a in args if isinstance(a, Value) and a.op == "cat" and a not in leaves), None)
-        if v.op in POINTWISE and joined is not None:
+        if v.op == "stop" and isinstance(args[0], Value):
+            # Gradients have been made: what stopped them is of no more use.
+            new[v] = args[0]
+        elif v.op in POINTWISE and joined is not None:
             new[v] = _piecewise(graph, v, args, joined)
         elif v.op == "embed":
             new[v] = _filled_up(graph, v, args[0])

@@ -14,7 +14,7 @@ from recurra.compiler.emit_cpp import Emitted, emit
 from recurra.compiler.ir import Graph, Value
 from recurra.compiler.plan import LoopPlan
 
-__all__ = ["Kernel", "Port", "compile_loops"]
+__all__ = ["Kernel", "Port", "compile_loops", "forget_weights"]
 
 Port = tuple[Tensor | None, int, int, int]
 """What a pointer of the kernel is given: a tensor, its stride in time, its stride from row to row, and its slots' mask."""
@@ -29,6 +29,18 @@ def compile_loops(
     header = f'#include "runtime.h"\ntypedef {real} R;\ntypedef Lanes<R, {target().vector_bytes // dtype.itemsize}> L;\ntypedef L::V V;\n'
     built = build(header + "".join(e.code for e in emitted.values()))
     return {name: Kernel(name, e, built, dtype) for name, e in emitted.items()}
+
+
+_FEW_STEPS = 4
+"""Packed weights are kept between calls of so few steps only (streaming); longer calls pack them anew, which costs them
+little, so that even a write that PyTorch cannot see (through `.data` or NumPy) is seen."""
+
+_epoch = [0]
+
+
+def forget_weights() -> None:
+    """Have all weights packed anew: needed while streaming, after a write that PyTorch cannot see."""
+    _epoch[0] += 1
 
 
 class Kernel:
@@ -60,7 +72,7 @@ class Kernel:
     ) -> None:
         """Run. ports: one for every name; constants: those among them that weights are packed from; rows: where each
         thread's rows begin, the rows, and how many run at each step (threads, T), or None."""
-        panels = self._panels(constants, ports)
+        panels = self._panels(constants, ports, reuse=steps <= _FEW_STEPS)
         scratch = torch.empty(max(1, self._emitted.scratch * batch), dtype=self._dtype)
         pointers: list[int] = []
         for t, _, _, _ in ports:
@@ -75,13 +87,13 @@ class Kernel:
             int(descend), batch, first.shape[0] - 1,
         )  # fmt: skip
 
-    def _panels(self, constants: Sequence[Tensor], ports: Sequence[Port]) -> list[int]:
-        """Return pointers to packed weights; they are packed anew when a weight is another tensor or was written to."""
+    def _panels(self, constants: Sequence[Tensor], ports: Sequence[Port], reuse: bool) -> list[int]:
+        """Return pointers to packed weights: the last ones, if they may be used again and no weight was written to."""
         if not self._emitted.panels:
             return []
-        key = tuple((c.data_ptr(), _version(c)) for c in constants)
+        key = (_epoch[0], *((c.data_ptr(), _version(c)) for c in constants))
         kept = self._packed
-        if kept is None or kept[0] != key or None in (v for _, v in key):
+        if not reuse or kept is None or kept[0] != key or any(c.is_inference() for c in constants):
             pointers = (ctypes.c_void_p * max(1, len(ports)))(*(0 if t is None else t.data_ptr() for t, *_ in ports))
             packed: list[Tensor] = []
             for k, (size, ranges) in enumerate(self._emitted.panels):
@@ -91,11 +103,6 @@ class Kernel:
             # The weights are kept too, so that no other tensor can take their address.
             kept = self._packed = (key, packed, list(constants))
         return [t.data_ptr() for t in kept[1]]
-
-    def forget(self) -> None:
-        """Forget packed weights."""
-        self._packed = None
-
 
 def _version(t: Tensor) -> int | None:
     """Return the tensor's version, None for one that keeps none (made in inference mode)."""

@@ -60,7 +60,7 @@ def plan(staged: Staged, derive: bool = True) -> Plan:
     carried = derived.carried if derived else []
     histories = derived.histories if derived else []
     step_grads = sorted(derived.step_grads) if derived else []
-    kept = [v for v in derived.kept if not _is_carried(v, carried, histories)] if derived else []
+    kept = list(derived.kept) if derived else []
     backward_roots = [
         *(c.after for c in carried),
         *(c.after for c in histories),
@@ -96,6 +96,3 @@ def plan(staged: Staged, derive: bool = True) -> Plan:
     )  # fmt: skip
     return result
 
-
-def _is_carried(v: Value, carried: list[Carry], histories: list[Carry]) -> bool:
-    return any(v is c.before for c in (*carried, *histories))

@@ -66,7 +66,7 @@ class Compiled:
                 loops = [("infer", p.forward, self.own_outputs)]
             else:
                 assert p.backward is not None
-                loops = [("train", p.forward, self.saved), ("backward", p.backward, self.written)]
+                loops = [("train", p.forward, p.forward.results), ("backward", p.backward, self.written)]
             self._kernels.update(compile_loops(graph, loops, self._dtype))
         return self._kernels[name]
 
@@ -129,7 +129,8 @@ class _Run:
             memory = self._slots(s, keep, self.descend)
             self.histories.append(memory)
             ports.append(_carried(memory, keep))
-        wanted = compiled.saved if train else compiled.own_outputs
+        # While training, y has memory of its own beside the history of the state: the caller may write into it.
+        wanted = p.forward.results if train else compiled.own_outputs
         made: dict[Value, Tensor] = {}
         for v in p.forward.results:
             if any(v is w for w in wanted):
@@ -140,11 +141,13 @@ class _Run:
             self.saved = [made[v] for v in compiled.saved]
         after = [self._after(h, self.descend) if keep else h for h, keep in zip(self.histories, kept, strict=True)]
         outputs = [
-            made[o] if alias is None else self._clean(after[alias], alias)
+            made[o] if alias is None or train else self._clean(after[alias])
             for o, alias in zip(p.outputs, compiled.aliases, strict=True)
         ]
         finals = [self._final(h, keep, self.descend) for h, keep in zip(self.histories, kept, strict=True)]
-        states = [self._clean(a, k) for k, a in enumerate(after)] if problem.keep_states else []
+        states = [self._clean(a) for a in after] if problem.keep_states else []
+        if train:
+            states = [a.clone() for a in states]
         return [*outputs, *finals, *states]
 
     def backward(self, inputs: LoopInputs, grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
@@ -155,7 +158,7 @@ class _Run:
         assert derived is not None and backward is not None
         kernel = compiled.kernel("backward")
         n, m = len(p.outputs), len(inputs.state)
-        output_grads, final_grads, state_grads = grads[:n], grads[n : n + m], grads[n + m :]
+        output_grads, final_grads = grads[:n], grads[n : n + m]
         descend = not self.descend
         constants = [c.contiguous() for c in inputs.once]
         ports = self._given(constants, inputs)[: len(inputs.once) + len(inputs.call)]
@@ -166,7 +169,6 @@ class _Run:
                 by_value[leaf] = self._output_grad(output_grads[k], p.outputs[k])
         ports += [_timed(_inner_contiguous(by_value[v])) for v in backward.per_step]
         ports += [_carried(h, True) for h in self.histories]
-        starts = dict(zip([v for v in derived.first if v is not None], range(m), strict=False))
         starts = {v: k for k, v in enumerate(derived.first) if v is not None}
         memories: list[Tensor] = []
         for c in backward.carried:
@@ -206,7 +208,6 @@ class _Run:
             gathered = dict(zip(ask_once, made, strict=False))
             fold = Folded(self.problem)
             late = {k: fold.unfold(v) for k, v in zip(ask_late, made[len(ask_once) :], strict=True)}
-        del state_grads
         call = [None if leaf is None else ends[leaf] for leaf in derived.call_grads]
         return [
             *(gathered.get(k) for k in range(a)),
@@ -279,7 +280,7 @@ class _Run:
     def _before(self, memory: Tensor) -> Tensor:
         return memory[1:] if self.descend else memory[: self.steps]
 
-    def _clean(self, states: Tensor, which: int) -> Tensor:
+    def _clean(self, states: Tensor) -> Tensor:
         """Return states after every step, without the initial ones that stand in the padding of reversed rows."""
         if not self.descend or self.lengths is None:
             return states
@@ -311,8 +312,8 @@ class _Loop(torch.autograd.Function):
     def forward(ctx: Any, run: _Run, *flat: Tensor) -> tuple[Tensor, ...]:
         made = run.forward(run.split(flat), train=True)
         ctx.run = run
-        # Outputs are saved as well, so that writing into them is noticed.
-        ctx.save_for_backward(*flat, *made[: len(run.compiled.plan.outputs)])
+        # An output that the backward reads is saved too, so that writing into it is noticed.
+        ctx.save_for_backward(*flat, *run.saved)
         ctx.mark_non_differentiable(*(t for t in made if not t.is_floating_point()))
         return tuple(made)
 
