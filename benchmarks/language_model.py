@@ -114,7 +114,7 @@ def run_seed(seed: int, cell: str, epochs: int, steps: int | None, same_weights:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run all seeds, print the table, and write it with the machine's description."""
+    """Run all seeds, write the table with the machine's description, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=4, help="passes over the text")
     parser.add_argument("--seeds", type=int, default=3, help="runs; the first starts both models from the same weights")
@@ -126,10 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
     for seed in range(chosen.seeds):
         same = seed == 0 and chosen.cell in TORCH_LAYERS
         runs.append(run_seed(seed, chosen.cell, chosen.epochs, chosen.steps, same))
-    report = _report(runs, chosen)
-    print(report)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(report, encoding="utf-8")
+        # After every run, so that a run that is broken off leaves those that were finished.
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(_report(runs, chosen), encoding="utf-8")
+    print(_report(runs, chosen))
 
 
 def _plain_learner(model: PlainModel) -> Callable[[Batch], float]:

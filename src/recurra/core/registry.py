@@ -20,14 +20,15 @@ T = TypeVar("T")
 
 
 def discover(package: str, folders: Iterable[str], base: type[T]) -> dict[str, type[T]]:
-    """Import every module of a package and return `{file stem: the one public subclass of base it defines}`."""
+    """Import every module of a package and return `{file stem: the one public subclass of base it defines}`.
+
+    Folders in the package, and modules whose name begins with an underscore, are passed over.
+    """
     found: dict[str, type[T]] = {}
     for module in sorted(pkgutil.iter_modules(folders), key=lambda m: m.name):
-        if module.name.startswith("_"):
+        if module.name.startswith("_") or module.ispkg:
             continue
         name = f"{package}.{module.name}"
-        if name == base.__module__:
-            continue
         classes = _subclasses_in(vars(importlib.import_module(name)), base, name)
         if len(classes) != 1:
             names = ", ".join(c.__name__ for c in classes) or "none"

@@ -1,0 +1,101 @@
+"""Every example and the benchmark run as a reader would run them, and print what they promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+QUICK = {
+    "drop_in": ["--steps", "3"],
+    "from_scratch": [],
+    "own_cell": [],
+    "python_functions": ["--steps", "4", "--functions", "3", "--hidden-size", "8", "--files", "30"],
+}
+
+
+def run(*words: str | Path) -> str:
+    """Run Python on the words, in the repository; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def example(name: str) -> str:
+    """Run an example with its quick settings."""
+    return run(ROOT / "examples" / f"{name}.py", *QUICK[name])
+
+
+def test_every_example_is_tested() -> None:
+    assert [path.stem for path in EXAMPLES] == sorted(QUICK)
+
+
+def test_from_scratch_checks_its_gradients_and_learns_to_spell() -> None:
+    printed = example("from_scratch")
+    found = re.search(r"gradients differ from numerical ones by at most (\S+)", printed)
+    assert found is not None
+    assert float(found[1]) < 1e-7
+    assert printed.splitlines()[-1].endswith("recurrence")
+
+
+def test_own_cell_keeps_the_laws() -> None:
+    printed = example("own_cell")
+    assert "Leaky keeps every law of behaviour" in printed
+    assert "(4, 7, 3) -> (4, 7, 10)" in printed
+
+
+def test_own_cell_trains_from_the_command_line(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("a rose is a rose is a rose. " * 80, encoding="utf-8")
+    spec = f"{ROOT / 'examples' / 'own_cell.py'}:Leaky"
+    out = tmp_path / "model"
+    run(
+        Path(sys.executable).with_name("recurra"),
+        "train", "language-model", "--cell", spec, "--data", text, "--out", out,
+        "--steps", "3", "--hidden-size", "8", "--layers", "1", "--window", "10", "--batch-size", "4",
+    )  # fmt: skip
+    assert '"Leaky"' in (out / "config.json").read_text(encoding="utf-8")
+    assert (out / "model.safetensors").exists()
+
+
+def test_drop_in_gives_the_same_outputs_from_the_old_weights() -> None:
+    found = re.search(r"outputs differ by at most (\S+)", example("drop_in"))
+    assert found is not None
+    assert float(found[1]) < 1e-5
+
+
+def test_python_functions_judges_both_models_alike() -> None:
+    printed = example("python_functions")
+    assert "of at most 600 characters" in printed
+    rows = {line.split()[0]: line for line in printed.splitlines() if re.search(r"\d/3 = ", line)}
+    assert set(rows) == {"lstm,", "5-gram"}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_reset_before"])
+def test_the_benchmark_measures_both_and_writes_its_table(cell: str, tmp_path: Path) -> None:
+    out = tmp_path / "result.md"
+    words = ["--epochs", "1", "--seeds", "1", "--steps", "2", "--cell", cell, "--out", out]
+    assert run(ROOT / "benchmarks" / "language_model.py", *words).rstrip().endswith(out.read_text().rstrip())
+    report = out.read_text(encoding="utf-8")
+    assert "| 0 | " in report
+    assert "Machine: " in report
+    gap = re.search(r"differ by at most (\S+) in the first", report)
+    if cell == "lstm":
+        assert gap is not None
+        assert float(gap[1]) < 1e-5
+    else:
+        assert gap is None
