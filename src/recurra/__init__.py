@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recurra.core import Batch, Cell, Shared, Wrapper, index_rows
 from recurra.core.errors import RecurraError
-from recurra.layers import GRU, LSTM, RNN, Recurrent
+from recurra.layers import GRU, LSTM, RNN, Recurrent, compile_report
 from recurra.scan import scan
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Recurrent",
     "Shared",
     "Wrapper",
+    "compile_report",
     "index_rows",
     "load",
     "scan",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import torch
 import typer
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from recurra import __version__
 from recurra.cli.report import console
+from recurra.scan import cache_folder, clear_cache, cpp_compiler
 
 __all__ = ["doctor", "register"]
 
@@ -25,8 +26,13 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor() -> None:
+def doctor(
+    clear: Annotated[bool, typer.Option("--clear-cache", help="Delete the compiled kernels kept on disk.")] = False,
+) -> None:
     """Tell versions, threads, compiler, GPU and caches, and what is slow and why."""
+    if clear:
+        console.print(f"deleted {clear_cache()} compiled kernels from {cache_folder()}", soft_wrap=True)
+        return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("recurra", __version__)
     table.add_row("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
@@ -37,8 +43,8 @@ def doctor() -> None:
         "threads", f"{torch.get_num_threads()} (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')})"
     )
     table.add_row("GPU", _gpu())
-    table.add_row("compiler", _compiler() or "none found")
-    table.add_row("caches", "none: this version runs cells by the plain loop and keeps nothing on disk")
+    table.add_row("compiler", cpp_compiler() or "none found")
+    table.add_row("caches", f"{sum(1 for _ in cache_folder().glob('*.so'))} compiled kernels in {cache_folder()}")
     console.print(table)
     for line in _slow():
         console.print(f"- {line}", soft_wrap=True)
@@ -57,15 +63,13 @@ def _gpu() -> str:
     return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-def _compiler() -> str | None:
-    return next((path for name in ("g++", "clang++") if (path := shutil.which(name))), None)
-
-
 def _slow() -> list[str]:
     """Say what will be slow here, and what to do about it."""
-    found = [
-        "cells run by the plain loop: each step costs a few calls of torch, so small layers are slow for their size"
-    ]
+    found: list[str] = []
+    if cpp_compiler() is None:
+        found.append(
+            "there is no C++ compiler, so cells run by the plain loop: each step costs a few calls of torch; install g++"  # noqa: E501
+        )
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     if threads > cores:
         found.append(f"{threads} threads on {cores} cores get in each other's way: set OMP_NUM_THREADS={cores}")

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from recurra.compiler.ir import Dims
 
-__all__ = ["Affine", "Coordinates", "add", "coordinates_of", "linear", "scale", "through_view"]
+__all__ = ["ZERO", "Affine", "Coordinates", "add", "coordinates_of", "linear", "scale", "through_view", "variable"]
 
 Affine: TypeAlias = tuple[int, tuple[tuple[str, int], ...]]
 """A constant plus variables times factors: `(2, (("b", 1), ("j1", 8)))`. The variable b is the row of the batch."""

@@ -1,8 +1,9 @@
 """Pass 8, build: the system's C++ compiler, and the cache of what it has built.
 
-The cache lies in `RECURRA_CACHE`, or `$XDG_CACHE_HOME/recurra`, or `~/.cache/recurra`. A library's name is the hash of its source,
-`runtime.h`, the flags, the compiler's version and the CPU's features, so nothing stale is ever loaded. Libraries are written
-under another name and renamed, so processes never see half of one. The oldest go when there are more than 512.
+The cache lies in `RECURRA_CACHE`, or `$XDG_CACHE_HOME/recurra`, or `~/.cache/recurra`. A library's name is the hash
+of its source, `runtime.h`, the flags, the compiler's version and the CPU's features, so nothing stale is ever
+loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go when
+there are more than 512.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from recurra.compiler.errors import Unsupported
 __all__ = ["FLAGS", "Built", "build", "cache_folder", "clear_cache", "compiler", "target"]
 
 FLAGS = (
-    "-O3", "-std=c++20", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-semantic-interposition",
+    "-O3", "-std=c++20", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-semantic-interposition",  # noqa: E501
     "-fopenmp", "-shared", "-fPIC", "-w",
 )  # fmt: skip
 """The compiler's flags. Never -ffast-math: it would break NaN and set flush-to-zero for the whole process."""

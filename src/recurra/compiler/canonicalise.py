@@ -1,13 +1,14 @@
 """Between differentiate and partition: the same values in the form that makes the best loops.
 
-    pull    a pointwise operation on joined pieces becomes the join of operations on the pieces
-    sink    a value that is used only in slices is computed slice by slice; so the gates of a cell become separate values
-            of one shape, each with the columns of the weights that it needs
-    merge   sums of matrix products become one value that adds up in the same accumulators
+pull    a pointwise operation on joined pieces becomes the join of operations on the pieces
+sink    a value that is used only in slices is computed slice by slice; so the gates of a cell become separate values
+        of one shape, each with the columns of the weights that it needs
+merge   sums of matrix products become one value that adds up in the same accumulators
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -138,7 +139,7 @@ def _disjoint(cuts: set[_Cut | None]) -> list[_Cut] | None:
     pieces = sorted(c for c in cuts if c is not None)
     if len({c[0] for c in pieces}) > 1:
         return None
-    if any(a[1] + a[2] > b[1] for a, b in zip(pieces, pieces[1:], strict=False)):
+    if any(a[1] + a[2] > b[1] for a, b in itertools.pairwise(pieces)):
         return None
     return pieces
 
@@ -146,8 +147,8 @@ def _disjoint(cuts: set[_Cut | None]) -> list[_Cut] | None:
 def _merge(graph: Graph, roots: list[Value], leaves: set[Value]) -> list[Value]:
     order = topological(roots, leaves)
     uses: dict[Value, int] = {}
-    for v in [*roots, *(a for v in order if v not in leaves for a in v.values)]:
-        uses[v] = uses.get(v, 0) + 1
+    for used in [*roots, *(a for v in order if v not in leaves for a in v.values)]:
+        uses[used] = uses.get(used, 0) + 1
     new: dict[Value, Value] = {}
     for v in order:
         if v in leaves or not v.args:

@@ -1,11 +1,11 @@
 """Pass 3, differentiate: the loop's backward as a graph, and what of it can wait until after the loop.
 
-Reverse accumulation over the loop's values gives the gradient of every leaf. Only what the gradients of the carried state
-need must run step by step. The rest is an epilogue, run once over all T * B rows: contracting over the folded rows *is* the
-sum over time, so that each weight's gradient is one matrix product.
+Reverse accumulation over the loop's values gives the gradient of every leaf. Only what the gradients of the carried
+state need must run step by step. The rest is an epilogue, run once over all T * B rows: contracting over the folded
+rows *is* the sum over time, so that each weight's gradient is one matrix product.
 
-If the gradient that is carried to the step before ends in matrix products, `d = a @ W + rest`, the loop carries a and rest
-instead and the product opens the next step, where it feeds the pointwise part of that step directly.
+If the gradient that is carried to the step before ends in matrix products, `d = a @ W + rest`, the loop carries a
+and rest instead and the product opens the next step, where it feeds the pointwise part of that step directly.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Backward:
 
     output_grads: the leaf for the gradient of every loop output, None where it has none. carried: what is carried and
     needs only its latest value; histories: what is carried and is also kept for every step. finals: for every state its
-    initial value's gradient, in terms of the leaves of what is carried; call_grads: the same for the context. first: the
-    carry whose start is the gradient of each final state. step_grads: gradients of what changes with every step, made
-    in the loop, by their number. kept: other values of the loop that the epilogue reads. epilogue_once, epilogue_steps:
-    gradients that the epilogue makes, by number.
+    initial value's gradient, in terms of the leaves of what is carried; call_grads: the same for the context. first:
+    the carry whose start is the gradient of each final state. step_grads: gradients of what changes with every step,
+    made in the loop, by their number. kept: other values of the loop that the epilogue reads. epilogue_once,
+    epilogue_steps: gradients that the epilogue makes, by number.
     """
 
     output_grads: list[Value | None]
@@ -84,7 +84,9 @@ def differentiate(staged: Staged) -> Backward:
         steps = {k: moved[v] for k, v in steps.items()}
 
     leaves = _all_leaves(staged, output_grads, carried, histories)
-    driven = _driven(graph, [*once.values(), *steps.values(), *(c.after for c in carried + histories)], output_grads, carried)
+    driven = _driven(
+        graph, [*once.values(), *steps.values(), *(c.after for c in carried + histories)], output_grads, carried
+    )
     inner = ancestors([c.after for c in (*carried, *histories)], leaves)
     in_loop = {k: v for k, v in steps.items() if _light(v, inner, driven, leaves)}
     inner |= ancestors(in_loop.values(), leaves)
@@ -123,7 +125,8 @@ def _seed(graph: Graph, name: str, v: Value) -> Value | None:
 
 
 def _start(grad: Value, opened: Mapping[Value, Value]) -> Value:
-    """Return the leaf that holds a final state's gradient before the first step: the rest, if the gradient was opened."""
+    """Return the leaf that holds a final state's gradient before the first step: the rest, if the gradient was
+    opened."""
     if grad not in opened:
         return grad
     return next(a for a in topological([opened[grad]]) if a.op == "input" and a.attrs[0].startswith("rest."))
@@ -294,7 +297,9 @@ def _driven(
     """Return the values that depend on gradients that come in."""
     driven = {g for g in output_grads if g is not None} | {c.before for c in carried}
     for v in topological(roots):
-        if v.op == "input" and v.attrs[0].startswith(("grad.", "rest.", "previous.")) or any(a in driven for a in v.values):
+        if (v.op == "input" and v.attrs[0].startswith(("grad.", "rest.", "previous."))) or any(
+            a in driven for a in v.values
+        ):
             driven.add(v)
     return driven
 
@@ -304,7 +309,7 @@ def _light(v: Value, inner: set[Value], driven: set[Value], leaves: set[Value]) 
     for a in topological([v], inner | leaves):
         if a in inner or a in leaves:
             continue
-        if a.op == "mm" or a.op == "sum" and any(a.values[0].shape[d] < 0 for d in a.attrs[0]):
+        if a.op == "mm" or (a.op == "sum" and any(a.values[0].shape[d] < 0 for d in a.attrs[0])):
             return False
     return has_rows(v.shape)
 
@@ -316,7 +321,7 @@ def _kept(roots: Iterable[Value], inner: set[Value], driven: set[Value], leaves:
     stack = list(roots)
     while stack:
         v = stack.pop()
-        if v in seen or v in leaves and not v.op == "input":
+        if v in seen or (v in leaves and v.op != "input"):
             continue
         seen.add(v)
         if v in leaves:

@@ -1,12 +1,13 @@
-"""Pass 7, emit: C++ for one loop. Sizes and dtype are fixed in it; the batch, the number of steps and all strides are not.
+"""Pass 7, emit: C++ for one loop. Sizes and dtype are fixed in it; the batch, the number of steps and all strides
+are not.
 
 The emitted function runs some rows of the batch through all time steps, so that threads never wait for one another:
 
     run(a, T, rows, counts, descend, B)
 
-a: for each port its pointer, its stride in time, its stride from row to row, and a mask for its time slot (-1, or 1 for two
-slots used in turn); rows: the rows of this thread; counts: how many of them run at each step (they are in order of
-length), or null; descend: run time backwards.
+a: for each port its pointer, its stride in time, its stride from row to row, and a mask for its time slot (-1, or 1
+for two slots used in turn); rows: the rows of this thread; counts: how many of them run at each step (they are in
+order of length), or null; descend: run time backwards.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from recurra.compiler.access import Affine, Coordinates, coordinates_of, linear, through_view
+from recurra.compiler.access import Coordinates, coordinates_of, linear, through_view
+from recurra.compiler.emit_scope import TYPES, Scope, loops, nested
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import MOVES, Graph, Value, row_size
-from recurra.compiler.lower import Buffer, Group, Lowered, Store, lower
-from recurra.compiler.operations import POINTWISE
+from recurra.compiler.lower import Buffer, Group, Lowered, lower
 from recurra.compiler.plan import LoopPlan
 
 __all__ = ["Emitted", "Port", "Target", "emit"]
@@ -53,9 +54,6 @@ class Emitted:
     products: list[str] = field(default_factory=list[str])
 
 
-_TYPES = {"real": "R", "int": "int64_t", "bool": "uint8_t"}
-
-
 def emit(graph: Graph, loop: LoopPlan, name: str, real_bytes: int, target: Target, results: Sequence[Value]) -> Emitted:
     """Emit one loop. results: the values of `loop.results` that are to be written (inference leaves some out)."""
     return _Emitter(graph, loop, name, real_bytes, target, results).run()
@@ -66,7 +64,7 @@ class _Emitter:
         self, graph: Graph, loop: LoopPlan, name: str, real_bytes: int, target: Target, results: Sequence[Value]
     ) -> None:
         self._name = name
-        self._lanes = max(1, target.vector_bytes // real_bytes)
+        self.lanes = max(1, target.vector_bytes // real_bytes)
         self._registers = target.registers
         self._ports: list[Port] = []
         self._buffers: list[tuple[Buffer, int, str]] = []
@@ -91,7 +89,7 @@ class _Emitter:
             if any(v is r for r in results):
                 outputs.append((v, self._buffer(f"r{k}", v, self._port(f"result.{k}", v), "t")))
         self._inputs = inputs
-        self._lowered: Lowered = lower(graph, outputs, inputs)
+        self.lowered: Lowered = lower(graph, outputs, inputs)
         self._workspace = len(self._ports)
         self._panels: list[tuple[int, int]] = []
         self._packing: list[str] = []
@@ -101,29 +99,29 @@ class _Emitter:
 
     def run(self) -> Emitted:
         """Return the whole text."""
-        body = "".join(self._group(g) for g in self._lowered.groups)
+        body = "".join(self._group(g) for g in self.lowered.groups)
         ports, n = self._ports, len(self._ports) + 1
         scratch, offset = [], 0
-        for b in self._lowered.scratch:
+        for b in self.lowered.scratch:
             size = row_size(b.shape) * (8 if b.kind == "int" else 4) // 4
             scratch.append(
-                f"  {_TYPES[b.kind]}* {b.name} = ({_TYPES[b.kind]}*)((R*)a[{self._workspace}] + {offset} * B);\n"
+                f"  {TYPES[b.kind]}* {b.name} = ({TYPES[b.kind]}*)((R*)a[{self._workspace}] + {offset} * B);\n"
             )
             offset += size * 2 if b.kind == "int" else size
         panels = "".join(
-            f"  const R* P{k} = (const R*)a[{4 * n + 2 * k}]; const int64_t* Q{k} = (const int64_t*)a[{4 * n + 2 * k + 1}];\n"
+            f"  const R* P{k} = (const R*)a[{4 * n + 2 * k}]; const int64_t* Q{k} = (const int64_t*)a[{4 * n + 2 * k + 1}];\n"  # noqa: E501
             for k in range(len(self._panels))
         )
         pointers = "".join(
-            f"    {_TYPES[b.kind]}* {b.name} = ({_TYPES[b.kind]}*)a[{p}] + ({when} & a[{3 * n + p}]) * a[{n + p}];\n"
+            f"    {TYPES[b.kind]}* {b.name} = ({TYPES[b.kind]}*)a[{p}] + ({when} & a[{3 * n + p}]) * a[{n + p}];\n"
             if b.place != "constant"
-            else f"    const {_TYPES[b.kind]}* {b.name} = (const {_TYPES[b.kind]}*)a[{p}];\n"
+            else f"    const {TYPES[b.kind]}* {b.name} = (const {TYPES[b.kind]}*)a[{p}];\n"
             for b, p, when in self._buffers
         )
         strides = "".join(f"  const long S{p} = a[{2 * n + p}];\n" for p in range(len(ports)))
         packing = "".join(self._packing)
         code = (
-            f"static void {self._name}_rows(const int64_t* a, long T, long count, const int64_t* rows, const int64_t* counts,"
+            f"static void {self._name}_rows(const int64_t* a, long T, long count, const int64_t* rows, const int64_t* counts,"  # noqa: E501
             f" long descend, long B) {{\n{strides}{''.join(scratch)}{panels}"
             "  for (long i = 0; i < T; i++) {\n"
             "    const long t = descend ? T - 1 - i : i, before = t + descend, after = t + 1 - descend;\n"
@@ -136,7 +134,7 @@ class _Emitter:
             "  for (long k = 0; k < threads; k++)\n"
             f"    {self._name}_rows(a, T, first[k + 1] - first[k], rows + first[k], counts ? counts + k * T : nullptr,"
             " descend, B);\n}\n"
-            f'extern "C" void {self._name}_pack(const void* const* p, int which, R* to, int64_t* range) {{\n{packing}}}\n'
+            f'extern "C" void {self._name}_pack(const void* const* p, int which, R* to, int64_t* range) {{\n{packing}}}\n'  # noqa: E501
         )
         return Emitted(code, ports, self._panels, offset, self._flops)
 
@@ -149,7 +147,7 @@ class _Emitter:
         self._buffers.append((buffer, port, when))
         return buffer
 
-    def _row(self, buffer: Buffer) -> str:
+    def row(self, buffer: Buffer) -> str:
         """Return the distance from row to row."""
         for b, port, _ in self._buffers:
             if b is buffer:
@@ -165,20 +163,20 @@ class _Emitter:
     # Loops over rows and shapes.
 
     def _nest(self, group: Group) -> str:
-        scope = _Scope(self, group, {})
-        dims = _loops(group.shape)
+        scope = Scope(self, group, {})
+        dims = loops(group.shape)
         inner = scope.vectorised(dims, lambda m: "".join(self._computed(scope, v, m) for v in group.values))
         return f"    for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n"
 
-    def _computed(self, scope: _Scope, v: Value, m: str) -> str:
+    def _computed(self, scope: Scope, v: Value, m: str) -> str:
         at = coordinates_of(v.shape)
         name, text = scope.value(v, at, m, top=True)
-        return text + "".join(scope.store(s, v, at, name, m) for s in self._lowered.stores.get(v, []))
+        return text + "".join(scope.store(s, v, at, name, m) for s in self.lowered.stores.get(v, []))
 
     def _reduction(self, group: Group) -> str:
-        scope = _Scope(self, group, {})
+        scope = Scope(self, group, {})
         reduced = group.values[0].attrs[0]
-        dims = _loops(group.shape)
+        dims = loops(group.shape)
         inner_dim = dims[-1][0] if dims else -1
         add = group.values[0].op == "sum"
         neutral = "R(0)" if add else "R(-INFINITY)"
@@ -204,14 +202,17 @@ class _Emitter:
                 if across:
                     text += f"a{k} = L::one(L::{'total' if add else 'largest'}(a{k}));\n"
                 at = coordinates_of(v.shape)
-                text += "".join(scope.store(s, v, at, f"a{k}", "1" if across else m) for s in self._lowered.stores[v])
+                text += "".join(scope.store(s, v, at, f"a{k}", "1" if across else m) for s in self.lowered.stores[v])
             return text
 
         if across or not dims:
             core = "{" + start + scope.vectorised(inside, step) + finish("1") + "}\n"
-            inner = _for(kept, core)
+            inner = nested(kept, core)
         else:
-            inner = _for(kept[:-1], scope.vectorised([kept[-1]], lambda m: "{" + start + _for(inside, step(m)) + finish(m) + "}\n"))
+            inner = nested(
+                kept[:-1],
+                scope.vectorised([kept[-1]], lambda m: "{" + start + nested(inside, step(m)) + finish(m) + "}\n"),
+            )
         return f"    for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n"
 
     # Tiles of matrix products.
@@ -219,7 +220,7 @@ class _Emitter:
     def _tile(self, group: Group, products: list[Value]) -> str:
         folded, N = -group.shape[0], group.shape[1]
         count = len(products)
-        lanes = self._lanes
+        lanes = self.lanes
         wide = max(1, min(4 // count, -(-N // lanes)))
         width = wide * lanes
         vectors = count * wide
@@ -247,34 +248,34 @@ class _Emitter:
             indices = ", ".join(str(k) for k, _ in entries)
             row = self._left(a)[2] if folded == 1 else str(K)
             calls += (
-                f"      for (int q = 0; q < r; q++) left[q] = {pointer} + {self._folded('m0 + q', folded)} * {row} + {offset};\n"
+                f"      for (int q = 0; q < r; q++) left[q] = {pointer} + {self._folded('m0 + q', folded)} * {row} + {offset};\n"  # noqa: E501
                 f"      tiles<R, {lanes}, {wide}, {count}, {most}, {fresh}u, {indices}>(r, left, "
                 f"P{panel} + block * {K * len(entries) * width}, Q{panel}[2 * block], Q{panel}[2 * block + 1], z);\n"
             )
-        scope = _Scope(self, group, {v: f"z + (q * {count} + {k}) * {width}" for k, v in enumerate(products)})
+        scope = Scope(self, group, {v: f"z + (q * {count} + {k}) * {width}" for k, v in enumerate(products)})
         body = self._epilogue(group, scope, N, wide, folded)
         return (
-            f"    for (long block = 0; block < {-(-N // width)}; block++) {{ const long pieces = (n * {folded} + {most - 1}) / {most};\n"
+            f"    for (long block = 0; block < {-(-N // width)}; block++) {{ const long pieces = (n * {folded} + {most - 1}) / {most};\n"  # noqa: E501
             f"     for (long piece = 0, m0 = 0; piece < pieces; piece++) {{\n"
             f"      const int r = n * {folded} / pieces + (piece < n * {folded} % pieces);\n"
             f"      alignas(64) R z[{most * count * width}]; const R* left[{most}];\n{calls}"
-            f"      for (int q = 0; q < r; q++) {{ const long b = {self._folded('m0 + q', folded)};\n{scope.rows()}{body}      }}\n"
+            f"      for (int q = 0; q < r; q++) {{ const long b = {self._folded('m0 + q', folded)};\n{scope.rows()}{body}      }}\n"  # noqa: E501
             "      m0 += r;\n     }\n    }\n"
         )
 
-    def _epilogue(self, group: Group, scope: _Scope, N: int, wide: int, folded: int) -> str:
-        lanes, rest = self._lanes, N % self._lanes
+    def _epilogue(self, group: Group, scope: Scope, N: int, wide: int, folded: int) -> str:
+        lanes, rest = self.lanes, N % self.lanes
 
         def body(m: str) -> str:
             text = "".join(self._computed(scope, v, m) for v in group.values)
             scope.forget()
             return text
 
-        full = "" if N < lanes else f"if (j1 + {lanes} <= {N}) {{ constexpr int K = {lanes}; {body(str(lanes))} }}\n"
+        full = "" if lanes > N else f"if (j1 + {lanes} <= {N}) {{ constexpr int K = {lanes}; {body(str(lanes))} }}\n"
         if rest:
             full += ("else " if full else "") + f"if (j1 < {N}) {{ {body(str(rest))} }}\n"
         return (
-            f"       for (long u = 0; u < {wide}; u++) {{ const long j1 = block * {wide * lanes} + u * {lanes};\n{full}       }}\n"
+            f"       for (long u = 0; u < {wide}; u++) {{ const long j1 = block * {wide * lanes} + u * {lanes};\n{full}       }}\n"  # noqa: E501
         ).replace(f"constexpr int K = {lanes}; ", "")
 
     @staticmethod
@@ -286,20 +287,20 @@ class _Emitter:
     def _left(self, a: Value) -> tuple[str, int, str]:
         """Return the buffer, the offset within the row and the row stride of a left side."""
         offset = 0
-        if a not in self._lowered.home and a.op == "slice":
+        if a not in self.lowered.home and a.op == "slice":
             offset = a.attrs[1]
             a = a.values[0]
-        buffer = self._lowered.home.get(a)
+        buffer = self.lowered.home.get(a)
         if buffer is None:
             raise Unsupported("mm", "its left side does not lie in memory", a.where)
-        return buffer.name, offset, self._row(buffer)
+        return buffer.name, offset, self.row(buffer)
 
     def _panel(self, entries: Sequence[tuple[int, Value]], K: int, N: int, width: int) -> int:
         columns = [self._columns(w) for _, w in entries]
         number = len(self._panels)
         blocks = -(-N // width)
         self._panels.append((blocks * K * len(entries) * width, 2 * blocks))
-        listed = ", ".join("{%d, %d, %d, %d}" % c for c in columns)
+        listed = ", ".join(f"{{{p}, {o}, {k}, {u}}}" for p, o, k, u in columns)
         self._packing.append(
             f"  if (which == {number}) {{ const Columns from[] = {{{listed}}};"
             f" pack<R>(p, from, {len(entries)}, {K}, {N}, {width}, to, range); }}\n"
@@ -327,151 +328,3 @@ class _Emitter:
         where = linear(v.shape, at)
         factors = dict(where[1])
         return port, where[0], factors.get("k", 0), factors.get("u", 0)
-
-
-class _Scope:
-    """The text inside one loop: named values, and the pointers to this row of every buffer that is used."""
-
-    def __init__(self, emitter: _Emitter, group: Group, products: dict[Value, str]) -> None:
-        self._e = emitter
-        self._group = group
-        self._products = products
-        self._members = set(group.values)
-        self._memo: dict[tuple[Value, Coordinates], str] = {}
-        self._used: dict[str, str] = {}
-        self._count = 0
-        dims = _loops(group.shape)
-        self._vector = f"j{dims[-1][0]}" if dims else ""
-
-    def rows(self) -> str:
-        """Return the pointers to the current row."""
-        return "".join(self._used.values())
-
-    def forget(self) -> None:
-        """Forget the named values: another copy of the text follows."""
-        self._memo.clear()
-
-    def vectorised(self, dims: Sequence[tuple[int, int]], body: object) -> str:
-        """Return loops over `dims`, the last one in vectors, the body once for whole vectors and once for the rest."""
-        assert callable(body)
-        if not dims:
-            text = str(body("1"))
-            self.forget()
-            return "{" + text + "}\n"
-        d, n = dims[-1]
-        lanes = self._e._lanes
-        text = ""
-        if n >= lanes:
-            text += f"for (long j{d} = 0; j{d} + {lanes} <= {n}; j{d} += {lanes}) {{ {body(str(lanes))} }}\n"
-            self.forget()
-        if n % lanes:
-            text += f"{{ const long j{d} = {n - n % lanes}; {body(str(n % lanes))} }}\n"
-            self.forget()
-        return _for(dims[:-1], text)
-
-    def value(self, v: Value, at: Coordinates, m: str, top: bool = False) -> tuple[str, str]:
-        """Return the name of a value at some coordinates, and the text that has to stand before its use."""
-        key = (v, at)
-        if key in self._memo:
-            return self._memo[key], ""
-        lowered = self._e._lowered
-        own = at == coordinates_of(v.shape) and v in self._members
-        if v in self._products and own:
-            text, name = "", f"L::template load<{self._e._lanes}>({self._products[v]} + u * {self._e._lanes})"
-        elif v in lowered.home and not own:
-            text, name = "", self._load(lowered.home[v], v, linear(v.shape, at), m)
-        elif v.op == "fill":
-            return self._number(v.attrs[0], v.kind), ""
-        elif v.op in MOVES or v.op == "stop":
-            return self._through(v, at, m)
-        elif v.op in POINTWISE:
-            text, name = self._point(v, at, m)
-        else:
-            raise Unsupported(v.op, "it cannot be read here", v.where)
-        self._count += 1
-        local = f"t{self._count}"
-        self._memo[key] = local
-        return local, f"{text}const auto {local} = {name};\n"
-
-    def _point(self, v: Value, at: Coordinates, m: str) -> tuple[str, str]:
-        text, names = "", list[str]()
-        kinds = {a.kind for a in v.values}
-        kind = v.kind if v.op == "where" else "real" if "real" in kinds else "int" if "int" in kinds else "bool"
-        for a in v.args:
-            if isinstance(a, Value):
-                name, before = self.value(a, at, m)
-                text += before
-                names.append(name)
-            else:
-                names.append(self._number(a, kind))
-        cpp = POINTWISE[v.op].cpp
-        source = v.values[0].kind if v.values else kind
-        if v.op in ("to_real", "to_int", "to_bool") and source == "bool":
-            cpp = {"to_real": "L::truth({0})", "to_int": "L::count({0})", "to_bool": "{0}"}[v.op]
-        return text, cpp.format(*names)
-
-    def _through(self, v: Value, at: Coordinates, m: str) -> tuple[str, str]:
-        (source,) = v.values
-        if v.op == "stop":
-            return self.value(source, at, m)
-        below = through_view(v.op, v.attrs, source.shape, v.shape, at)
-        if below is not None:
-            return self.value(source, below, m)
-        home = self._e._lowered.home.get(source)
-        if home is None:
-            raise Unsupported("reshape", "it joins dimensions of a value that is not in memory", v.where)
-        return self._load(home, source, linear(v.shape, at), m), ""
-
-    def _load(self, buffer: Buffer, v: Value, where: Affine, m: str) -> str:
-        address, step = self._address(buffer, where)
-        if step == 0:
-            return f"L::one({address[0]}[{address[1]}])"
-        if step == 1:
-            return f"L::template load<{m}>({address[0]} + {address[1]})"
-        return f"L::template gather<{m}>({address[0]} + {address[1]}, {step})"
-
-    def store(self, store: Store, v: Value, at: Coordinates, name: str, m: str) -> str:
-        """Return the text that writes a value."""
-        if store.dim >= 0:
-            at = tuple((c[0] + store.start, c[1]) if d == store.dim else c for d, c in enumerate(at))
-        (pointer, index), step = self._address(store.buffer, linear(store.buffer.shape, at))
-        if step == 0:
-            return f"L::template store<1>({pointer} + {index}, {name});\n"
-        if step == 1:
-            return f"L::template store<{m}>({pointer} + {index}, {name});\n"
-        return f"L::template scatter<{m}>({pointer} + {index}, {step}, {name});\n"
-
-    def _address(self, buffer: Buffer, where: Affine) -> tuple[tuple[str, str], int]:
-        step = 0
-        parts: list[str] = []
-        for name, factor in where[1]:
-            if name == "?" or name == "b":
-                raise Unsupported("view", "it mixes the batch's dimension with others")
-            step = factor if name == self._vector else step
-            parts.append(name if factor == 1 else f"{factor} * {name}")
-        if where[0] or not parts:
-            parts.append(str(where[0]))
-        pointer = buffer.name
-        if buffer.place != "constant":
-            pointer = f"{buffer.name}_b"
-            kind = _TYPES[buffer.kind]
-            self._used[pointer] = f"{kind}* {pointer} = {buffer.name} + b * {self._e._row(buffer)};\n"
-        return (pointer, f"({' + '.join(parts)})"), step
-
-    def _number(self, number: object, kind: str) -> str:
-        if kind == "bool":
-            return f"L::one(uint8_t({int(bool(number))}))"
-        if kind == "int":
-            return f"L::one(int64_t({int(number)}))"  # type: ignore[call-overload]
-        x = float(number)  # type: ignore[arg-type]
-        text = "NAN" if x != x else "INFINITY" if x == float("inf") else "-INFINITY" if x == -float("inf") else repr(x)
-        return f"L::one(R({text}))"
-
-
-def _loops(shape: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the dimensions to loop over, rows apart, as (dimension, size)."""
-    return [(d, abs(n)) for d, n in enumerate(shape) if abs(n) != 1]
-
-
-def _for(dims: Sequence[tuple[int, int]], body: str) -> str:
-    return "".join(f"for (long j{d} = 0; j{d} < {n}; j{d}++) " for d, n in dims) + "{" + body + "}\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Unsupported"]
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818  (a finding about a cell, not a fault)
     """An operation that the compiler does not know, or that it must refuse. Never reaches the user: `auto` runs the
     loop instead and `compile_report` shows the message; a forced backend turns it into a BackendError.
 

@@ -66,7 +66,9 @@ def _runner(v: Value) -> Callable[[dict[Value, Any], int, Tensor], Any]:
         return lambda env, batch, like: torch.cat([env[p] for p in v.values], attrs[0])
     if op == "aten":
         function, build = attrs[0], attrs[1]
-        return lambda env, batch, like: function(*build.args(env, v.values, batch), **build.kwargs(env, v.values, batch))
+        return lambda env, batch, like: function(
+            *build.args(env, v.values, batch), **build.kwargs(env, v.values, batch)
+        )
     (source,) = (a for a in args if isinstance(a, Value))
     if op == "reshape":
         return lambda env, batch, like: env[source].reshape(size_of(shape, batch))
@@ -115,9 +117,13 @@ def _pointwise(v: Value) -> Callable[[dict[Value, Any], int, Tensor], Any]:
 
 def _slice(source: Value, length: int, dim: int, start: int, step: int) -> Callable[..., Any]:
     if step < 0:
-        return lambda env, batch, like: env[source].narrow(dim, start + (length - 1) * step, -(length - 1) * step + 1)[
-            (slice(None),) * dim + (slice(None, None, -step),)
-        ].flip(dim)
+        return lambda env, batch, like: (
+            env[source]
+            .narrow(dim, start + (length - 1) * step, -(length - 1) * step + 1)[
+                (slice(None),) * dim + (slice(None, None, -step),)
+            ]
+            .flip(dim)
+        )
     key = (slice(None),) * dim + (slice(start, start + (length - 1) * step + 1, step),)
     return lambda env, batch, like: env[source][key]
 
@@ -136,9 +142,7 @@ def _embed(source: Value, shape: Dims, dim: int, start: int, step: int) -> Calla
     return run
 
 
-def _addmms(
-    order: Sequence[Value], leaves: set[Value], outputs: Sequence[Value]
-) -> dict[Value, tuple[Value, Value]]:
+def _addmms(order: Sequence[Value], leaves: set[Value], outputs: Sequence[Value]) -> dict[Value, tuple[Value, Value]]:
     """Find sums of one matrix product, used nowhere else, and one vector: torch computes each in one pass."""
     uses: dict[Value, int] = dict.fromkeys(outputs, 1)
     for v in order:

@@ -22,7 +22,20 @@ from typing import Any, TypeAlias
 
 from recurra.compiler.errors import Unsupported
 
-__all__ = ["Arg", "Dims", "Graph", "Value", "ancestors", "has_rows", "row_size", "rows_of", "topological", "verify"]
+__all__ = [
+    "MOVES",
+    "Arg",
+    "Dims",
+    "Graph",
+    "Value",
+    "ancestors",
+    "broadcast",
+    "has_rows",
+    "row_size",
+    "rows_of",
+    "topological",
+    "verify",
+]
 
 Dims: TypeAlias = tuple[int, ...]
 

@@ -1,4 +1,5 @@
-"""Built loops, ready to be called: pointers and strides in, packed weights kept as long as the weights stay the same."""
+"""Built loops, ready to be called: pointers and strides in, packed weights kept as long as the weights stay the
+same."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from recurra.compiler.plan import LoopPlan
 __all__ = ["Kernel", "Port", "compile_loops", "forget_weights"]
 
 Port = tuple[Tensor | None, int, int, int]
-"""What a pointer of the kernel is given: a tensor, its stride in time, its stride from row to row, and its slots' mask."""
+"""What a pointer of the kernel is given: a tensor, its stride in time, its stride from row to row, and its slots'
+mask."""
 
 
 def compile_loops(
@@ -26,7 +28,7 @@ def compile_loops(
     """Emit and build several loops as one library; return them by name. Raises Unsupported."""
     real = "float" if dtype == torch.float32 else "double"
     emitted = {n: emit(graph, p, n, dtype.itemsize, target(), results) for n, p, results in loops}
-    header = f'#include "runtime.h"\ntypedef {real} R;\ntypedef Lanes<R, {target().vector_bytes // dtype.itemsize}> L;\ntypedef L::V V;\n'
+    header = f'#include "runtime.h"\ntypedef {real} R;\ntypedef Lanes<R, {target().vector_bytes // dtype.itemsize}> L;\ntypedef L::V V;\n'  # noqa: E501
     built = build(header + "".join(e.code for e in emitted.values()))
     return {name: Kernel(name, e, built, dtype) for name, e in emitted.items()}
 
@@ -103,6 +105,7 @@ class Kernel:
             # The weights are kept too, so that no other tensor can take their address.
             kept = self._packed = (key, packed, list(constants))
         return [t.data_ptr() for t in kept[1]]
+
 
 def _version(t: Tensor) -> int | None:
     """Return the tensor's version, None for one that keeps none (made in inference mode)."""

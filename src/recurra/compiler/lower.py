@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from recurra.compiler.access import Coordinates, coordinates_of, through_view
+from recurra.compiler.access import coordinates_of, through_view
 from recurra.compiler.errors import Unsupported
-from recurra.compiler.ir import MOVES, Arg, Graph, Value, row_size, topological
+from recurra.compiler.ir import MOVES, Arg, Graph, Value, topological
 from recurra.compiler.operations import POINTWISE
 
 __all__ = ["Buffer", "Group", "Lowered", "Store", "lower"]
@@ -90,11 +90,11 @@ class _Lowering:
             if v.op in POINTWISE and v not in self._stores and not POINTWISE[v.op].costly and len(uses.get(v, [])) == 1
             and uses[v][0].op in ("sum", "amax")
         }  # fmt: skip
-        self._cheap: set[Value] = set()
-        for v in order:
-            if v.op in POINTWISE and v not in self._stores and v not in self._must and not POINTWISE[v.op].costly:
-                if all(self._base(a) in self._inputs or self._base(a).op == "fill" for a in v.values):
-                    self._cheap.add(v)
+        self._cheap = {
+            v for v in order
+            if v.op in POINTWISE and v not in self._stores and v not in self._must and not POINTWISE[v.op].costly
+            and all(self._base(a) in self._inputs or self._base(a).op == "fill" for a in v.values)
+        }  # fmt: skip
         for v in order:
             self._level(v)
         stored = self._stored(order)
@@ -114,7 +114,7 @@ class _Lowering:
             args: list[Arg] = [new[a] if isinstance(a, Value) else a for a in v.args]
             if v.op == "mm":
                 args = [a if k % 2 or not isinstance(a, Value) else self._left(a) for k, a in enumerate(args)]
-            elif v.op in ("reshape",) and isinstance(args[0], Value):
+            elif v.op == "reshape" and isinstance(args[0], Value):
                 source = args[0]
                 if through_view("reshape", (), source.shape, v.shape, coordinates_of(v.shape)) is None:
                     args = [self._solid(source)]
@@ -160,7 +160,9 @@ class _Lowering:
             for part in v.values:
                 storable = self._storable(part)
                 if part.op == "cat" and part not in self._inputs:
-                    storable = self._graph.make("to_real", (part,), (), part.shape, part.kind) if part.kind == "real" else part
+                    storable = (
+                        self._graph.make("to_real", (part,), (), part.shape, part.kind) if part.kind == "real" else part
+                    )
                 for store in self._stores[v]:
                     self._stores.setdefault(storable, []).append(Store(store.buffer, v.attrs[0], at))
                 self._roots.append(storable)
@@ -187,16 +189,13 @@ class _Lowering:
             level = max(0, *(self._level(self._base(a)) + 1 for a in v.values[::2]))
         elif v.op in ("sum", "amax"):
             (a,) = v.values
-            if a in self._inline:
-                level = max([0, *(self._after(q) for q in a.values)])
-            else:
-                level = max(0, self._after(a))
+            level = max([0, *(self._after(q) for q in a.values)]) if a in self._inline else max(0, self._after(a))
         elif v.op == "cat":
             level = max(self._level(self._storable(a)) for a in v.values)
         elif v.op in POINTWISE:
             level = 0
             for a in v.values:
-                same = a.op in POINTWISE or a.op == "mm" and a.shape[0] == -1
+                same = a.op in POINTWISE or (a.op == "mm" and a.shape[0] == -1)
                 level = max(level, self._level(a) if same and a not in self._inputs else self._after(a))
         else:
             raise Unsupported(v.op, "it cannot run inside the loop", v.where)
@@ -226,18 +225,23 @@ class _Lowering:
                 continue
             for a, apart in readers:
                 base = self._base(a)
-                if (apart or base is not a) and base not in self._inputs and base.op != "fill" and base not in self._cheap:
+                if (
+                    (apart or base is not a)
+                    and base not in self._inputs
+                    and base.op != "fill"
+                    and base not in self._cheap
+                ):
                     stored.add(base)
         return stored
 
     def _together(self, a: Value, v: Value) -> bool:
-        same = a.op in POINTWISE or a.op == "mm" and a.shape[0] == -1
+        same = a.op in POINTWISE or (a.op == "mm" and a.shape[0] == -1)
         return same and self._level(a) == self._level(v)
 
     def _groups(self, order: Sequence[Value]) -> list[Group]:
         groups: dict[tuple[object, ...], Group] = {}
         for v in order:
-            if v in self._inputs or v in self._inline or v in self._cheap and v not in self._stores:
+            if v in self._inputs or v in self._inline or (v in self._cheap and v not in self._stores):
                 continue
             if v.op in POINTWISE or v.op == "mm":
                 folded = v.op == "mm" and v.shape[0] != -1
@@ -251,8 +255,3 @@ class _Lowering:
                 continue
             groups.setdefault(key, group).values.append(v)
         return sorted(groups.values(), key=lambda g: (g.level, g.values[0].id))
-
-
-def scratch_size(buffers: Sequence[Buffer]) -> int:
-    """Return the entries for one row of the batch."""
-    return sum(row_size(b.shape) for b in buffers)

@@ -131,7 +131,7 @@ POINTWISE: dict[str, Pointwise] = {
     "round": Pointwise(1, "L::round({0})", torch.round),
     "trunc": Pointwise(1, "L::trunc({0})", torch.trunc),
     "exp": Pointwise(1, "L::exp({0})", torch.exp, None, True, _scaled(lambda b, x, out: out)),
-    "expm1": Pointwise(1, "L::expm1({0})", torch.expm1, None, True, _scaled(lambda b, x, out: b.point("add", out, 1.0))),
+    "expm1": Pointwise(1, "L::expm1({0})", torch.expm1, None, True, _scaled(lambda b, x, out: b.point("add", out, 1.0))),  # noqa: E501
     "log": Pointwise(1, "L::log({0})", torch.log, None, True, lambda b, a, out, grad: (b.point("div", grad, a[0]),)),
     "log1p": Pointwise(1, "L::log1p({0})", torch.log1p, None, True,
                        lambda b, a, out, grad: (b.point("div", grad, b.point("add", a[0], 1.0)),)),

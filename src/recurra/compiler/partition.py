@@ -1,7 +1,7 @@
 """Pass 4, partition: which of the forward's values the backward reads from memory, and which it computes again.
 
-A minimal cut: a value costs its size to save, nothing if it is in memory anyway (inputs, states, outputs), and everything
-behind it may be computed again, except matrix products, reductions and costly functions.
+A minimal cut: a value costs its size to save, nothing if it is in memory anyway (inputs, states, outputs), and
+everything behind it may be computed again, except matrix products, reductions and costly functions.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _cost(v: Value, leaves: set[Value], free: set[Value]) -> float:
 
 def _lasting(v: Value) -> bool:
     """Tell whether a value is never computed twice."""
-    return v.op in ("mm", "sum", "amax", "cat") or v.op in POINTWISE and POINTWISE[v.op].costly
+    return v.op in ("mm", "sum", "amax", "cat") or (v.op in POINTWISE and POINTWISE[v.op].costly)
 
 
 def _needed(backward: list[Value], leaves: set[Value], incoming: set[Value]) -> set[Value]:

@@ -87,7 +87,11 @@ def plan(staged: Staged, derive: bool = True) -> Plan:
         return result
     n, m = len(carried), len(histories)
     after = {k: v for k, v in enumerate(new) if v in saved}
-    reads = [*staged.loop_steps, *(v for v in saved if v not in new), *(g for g in derived.output_grads if g is not None)]
+    reads = [
+        *staged.loop_steps,
+        *(v for v in saved if v not in new),
+        *(g for g in derived.output_grads if g is not None),
+    ]
     result.backward = LoopPlan(
         staged.loop_once, staged.loop_call, list(dict.fromkeys(reads)), staged.state, after,
         [Carry(c.before, v) for c, v in zip(carried, rest[:n], strict=True)],
@@ -95,4 +99,3 @@ def plan(staged: Staged, derive: bool = True) -> Plan:
         rest[n + m :],
     )  # fmt: skip
     return result
-

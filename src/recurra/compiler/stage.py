@@ -30,10 +30,10 @@ _FREE = ("reshape", "permute", "expand", "slice", "fill", "stop")
 class Staged:
     """The step, cut into stages.
 
-    once, per_call, before: what has to be computed ahead of the loop; loop_once, loop_call, loop_steps: the leaves of the
-    loop among parameters and what is made of them, the context, and what changes with every step; state: the carried
-    state's leaves; outputs: what the loop gives at every step; new: the new state. after: y, if it is made after the
-    loop from `outputs` and leaves; None if y is `outputs[0]`.
+    once, per_call, before: what has to be computed ahead of the loop; loop_once, loop_call, loop_steps: the leaves
+    of the loop among parameters and what is made of them, the context, and what changes with every step; state: the
+    carried state's leaves; outputs: what the loop gives at every step; new: the new state. after: y, if it is made
+    after the loop from `outputs` and leaves; None if y is `outputs[0]`.
     """
 
     traced: Traced
@@ -76,7 +76,7 @@ def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
     outputs = [traced.y]
     if traced.y in after:
         # Views of what does not depend on the state are made again after the loop, where the batch is another.
-        outputs = _frontier(outputs, lambda v: v in after or v.op in _FREE and not needs[v] & _STATE)
+        outputs = _frontier(outputs, lambda v: v in after or (v.op in _FREE and not needs[v] & _STATE))
     looped = [v for v in outputs if needs[v] & _STATE or v is traced.y]
     after_early = [v for v in outputs if v not in looped]
     leaves = _frontier([*traced.new, *looped], lambda v: not early(v) or v.op in _FREE)

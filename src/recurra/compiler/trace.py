@@ -1,8 +1,8 @@
 """Pass 1, trace: run the step on small real tensors, at two batch sizes, and write down what it does.
 
-What differs between the two runs is the batch: a user's constant cannot be mistaken for it. What differs in any other way
-(a number that depends on values, other operations) is refused. No gradient is recorded and nothing of the user's cell
-is changed: its modules are copied without their tensors' memory, the second time with other values in them.
+What differs between the two runs is the batch: a user's constant cannot be mistaken for it. What differs in any
+other way (a number that depends on values, other operations) is refused. No gradient is recorded and nothing of the
+user's cell is changed: its modules are copied without their tensors' memory, the second time with other values in them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recurra.compiler import vocabulary_points as _points  # noqa: F401  (registers its rules)
+from recurra.compiler import vocabulary_shapes as _shapes  # noqa: F401  (registers its rules)
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Dims, Graph, Value, verify
-from recurra.compiler import vocabulary_shapes as _shapes  # noqa: F401  (registers its rules)
 from recurra.compiler.vocabulary import Event, Rows, Translator
 from recurra.core import Cell, call_step
 
@@ -43,8 +44,9 @@ class Spec:
 class Traced:
     """The step as a graph.
 
-    parameters: the leaf of every parameter, buffer and tensor attribute that the step read, by its name; x, state, context:
-    the leaves of its arguments, in order; y and new: what it returned; constants: tensors that it made from nothing.
+    parameters: the leaf of every parameter, buffer and tensor attribute that the step read, by its name; x, state,
+    context: the leaves of its arguments, in order; y and new: what it returned; constants: tensors that it made from
+    nothing.
     """
 
     graph: Graph
@@ -105,7 +107,8 @@ def trace(cell: Cell, x: Spec, state: Sequence[Spec], context: Sequence[Spec]) -
 
 
 def named_tensors(cell: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor that a step can read: parameters, buffers, tensor attributes, each once, under its first name."""
+    """Yield every tensor that a step can read: parameters, buffers, tensor attributes, each once, under its first
+    name."""
     seen: set[int] = set()
     for prefix, module in _modules(cell, ""):
         for table in (module._parameters, module._buffers, module.__dict__):
@@ -184,9 +187,7 @@ class _Recorder(TorchDispatchMode):
         results = list(out) if isinstance(out, tuple | list) else [out]
         if func._schema.is_mutable:
             name, func = self._mutation(func, name, args, where)
-        numbers: list[int | None] = []
-        for r in results:
-            numbers.append(run.add(r) if isinstance(r, Tensor) else None)
+        numbers = [run.add(r) if isinstance(r, Tensor) else None for r in results]
         shapes = [tuple(r.shape) if isinstance(r, Tensor) else None for r in results]
         dtypes = [r.dtype if isinstance(r, Tensor) else None for r in results]
         many = isinstance(out, tuple | list)
@@ -205,9 +206,7 @@ class _Recorder(TorchDispatchMode):
         return name[:-1], twin
 
 
-def _record(
-    cell: Cell, batch: int, x: Spec, state: Sequence[Spec], context: Sequence[Spec], noisy: bool
-) -> _Run:
+def _record(cell: Cell, batch: int, x: Spec, state: Sequence[Spec], context: Sequence[Spec], noisy: bool) -> _Run:
     run = _Run()
     generator = torch.Generator().manual_seed(batch)
     copies: dict[int, Tensor] = {}
@@ -301,13 +300,17 @@ def _merge(one: Event, two: Event) -> Event:
             small, large = _BATCHES
             factor, rest = divmod(b - a, large - small)
             if rest or factor * small != a or factor <= 0:
-                raise Unsupported(one.name, f"a size depends on the batch in another way than n * B ({a}, {b})", one.where)
+                raise Unsupported(
+                    one.name, f"a size depends on the batch in another way than n * B ({a}, {b})", one.where
+                )
             return Rows(factor)
         if isinstance(a, float) and a != b and not (a != a and b != b):
             raise Unsupported(one.name, f"a number depends on the batch or on values ({a}, {b})", one.where)
         return a
 
-    shapes = [None if s is None else tuple(_dim(d) for d in merge(s, t)) for s, t in zip(one.shapes, two.shapes, strict=True)]
+    shapes = [
+        None if s is None else tuple(_dim(d) for d in merge(s, t)) for s, t in zip(one.shapes, two.shapes, strict=True)
+    ]
     return Event(
         one.function, one.name, merge(one.args, two.args), merge(one.kwargs, two.kwargs), one.results, shapes,
         one.dtypes, one.many, one.stopped, one.where,

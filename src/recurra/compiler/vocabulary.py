@@ -1,8 +1,8 @@
-"""What torch's operations mean in the compiler's: one short rule each. This file is the list of what is supported."""
+"""From torch's operations to the compiler's. The rules, one an operation, are in `vocabulary_points` and
+`vocabulary_shapes`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Arg, Dims, Graph, Value, has_rows
 from recurra.compiler.template import Template
 
-__all__ = ["RULES", "Event", "Rows", "Translator"]
+__all__ = ["RULES", "Call", "Event", "Rows", "Translator", "refuse_rows", "rule"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ class Translator:
         kind = "real" if dtype == self._real else "bool" if dtype == torch.bool else "int"
         value = self.graph.input(name, shape, kind)
         usable = dtype in (self._real, torch.bool, torch.int64)
-        self.values[number] = value if usable else Unsupported(name, f"a tensor of {dtype}, with inputs of {self._real}")
+        self.values[number] = (
+            value if usable else Unsupported(name, f"a tensor of {dtype}, with inputs of {self._real}")
+        )
         return value
 
     def constant(self, number: int, tensor: Tensor) -> None:
@@ -152,7 +154,9 @@ class Translator:
         """Keep an operation that has no rule; it can run outside the loop if it keeps the rows apart."""
         template = Template(event.args, event.kwargs)
         args = [self.arguments(("tensor", n)) for n in template.tensors]
-        rows = any(isinstance(a, Value) and has_rows(a.shape) for a in args) or any(map(has_rows, filter(None, event.shapes)))
+        rows = any(isinstance(a, Value) and has_rows(a.shape) for a in args) or any(
+            map(has_rows, filter(None, event.shapes))
+        )
         if rows and event.name not in _KEEPS_ROWS:
             raise Unsupported(event.name, "the compiler has no rule for this operation", event.where)
         made = [a if isinstance(a, Value) else self.graph.fill(a, (), "real") for a in args]
@@ -170,265 +174,14 @@ RULES: dict[str, Callable[[Call], Any]] = {}
 """The rule of every operation by its name in `torch.ops.aten`."""
 
 
-def _rule(*names: str) -> Callable[[Callable[[Call], Any]], Callable[[Call], Any]]:
-    def register(rule: Callable[[Call], Any]) -> Callable[[Call], Any]:
-        RULES.update(dict.fromkeys(names, rule))
-        return rule
+def rule(*names: str) -> Callable[[Callable[[Call], Any]], Callable[[Call], Any]]:
+    """Register the rule for the operations of these names."""
+
+    def register(found: Callable[[Call], Any]) -> Callable[[Call], Any]:
+        RULES.update(dict.fromkeys(names, found))
+        return found
 
     return register
-
-
-def _same_name(*names: str) -> None:
-    for name in names:
-        RULES[name] = lambda c, name=name: c.point(name, *c.args)
-
-
-_same_name("maximum", "minimum", "lt", "le", "gt", "ge", "eq", "ne", "neg", "abs", "floor", "ceil", "trunc")
-for _name in ("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "erf"):
-    RULES[_name] = lambda c, name=_name: c.point(name, c.real(c.args[0]))
-for _name, _op in {"logical_and": "and", "bitwise_and": "and", "__and__": "and", "logical_or": "or",
-                   "bitwise_or": "or", "__or__": "or", "logical_xor": "xor", "bitwise_xor": "xor"}.items():  # fmt: skip
-    RULES[_name] = lambda c, op=_op: c.point(op, *(_bool(c, a) for a in c.args))
-
-
-def _bool(c: Call, a: Any) -> Any:
-    if not isinstance(a, Value):
-        return bool(a)
-    if a.kind != "bool" and not c.event.name.startswith("logical"):
-        raise c.refuse("works on the bits of integers")
-    return a if a.kind == "bool" else c.graph.point("to_bool", a)
-
-
-@_rule("logical_not", "bitwise_not")
-def _not(c: Call) -> Value:
-    return c.point("not", _bool(c, c.args[0]))
-
-
-@_rule("add", "sub")
-def _add(c: Call) -> Value:
-    a, b, alpha = c.args[0], c.args[1], c.arg(2, 1, "alpha")
-    return c.point(c.event.name, a, b if alpha == 1 else c.point("mul", b, alpha) if isinstance(b, Value) else b * alpha)
-
-
-@_rule("rsub")
-def _rsub(c: Call) -> Value:
-    return c.point("sub", c.args[1], c.args[0])
-
-
-@_rule("mul")
-def _mul(c: Call) -> Value:
-    if c.kind == "bool":
-        return c.point("and", *c.args)
-    return c.point("mul", *c.args)
-
-
-@_rule("div")
-def _div(c: Call) -> Value:
-    mode = c.kwargs.get("rounding_mode")
-    if mode is None:
-        return c.point("div", c.real(c.args[0]), c.real(c.args[1]))
-    if c.kind == "int":
-        if mode != "floor":
-            raise c.refuse("integer division that rounds to zero")
-        return c.point("floor_divide", *c.args)
-    quotient = c.point("div", c.real(c.args[0]), c.real(c.args[1]))
-    return c.point("floor" if mode == "floor" else "trunc", quotient)
-
-
-@_rule("floor_divide", "remainder")
-def _integer_division(c: Call) -> Value:
-    if isinstance(c.args[1], Value) and c.args[1].kind == "real":
-        raise c.refuse("by a real tensor")
-    return c.point(c.event.name, *c.args)
-
-
-@_rule("pow")
-def _pow(c: Call) -> Value:
-    base, power = c.args
-    if isinstance(power, Value) or not isinstance(base, Value) or base.kind != "real":
-        raise c.refuse("only a real tensor to the power of a number is supported")
-    if power in (1, 2, 3):
-        return [base, c.point("mul", base, base), c.point("mul", c.point("mul", base, base), base)][int(power) - 1]
-    if power == 0.5:
-        return c.point("sqrt", base)
-    return c.point("pow", base, float(power))
-
-
-@_rule("square")
-def _square(c: Call) -> Value:
-    return c.point("mul", c.args[0], c.args[0])
-
-
-@_rule("reciprocal")
-def _reciprocal(c: Call) -> Value:
-    return c.point("div", 1.0, c.real(c.args[0]))
-
-
-@_rule("sign", "sgn")
-def _sign(c: Call) -> Value:
-    return c.point("sign", c.args[0])
-
-
-@_rule("round")
-def _round(c: Call) -> Value:
-    if c.kwargs.get("decimals"):
-        raise c.refuse("to decimals")
-    return c.point("round", c.args[0])
-
-
-@_rule("where")
-def _where(c: Call) -> Value:
-    mask, a, b = c.args
-    if c.kind == "real":
-        a, b = c.real(a), c.real(b)
-    return c.graph.point("where", _bool_of(c, mask), a, b, kind=c.kind)
-
-
-def _bool_of(c: Call, a: Value) -> Value:
-    return a if a.kind == "bool" else c.graph.point("to_bool", a)
-
-
-@_rule("masked_fill")
-def _masked_fill(c: Call) -> Value:
-    x, mask, number = c.args
-    return c.graph.point("where", mask, c.real(number) if x.kind == "real" else number, x, kind=x.kind)
-
-
-@_rule("clamp", "hardtanh")
-def _clamp(c: Call) -> Value:
-    defaults = (-1.0, 1.0) if c.event.name == "hardtanh" else (None, None)
-    x, low, high = c.args[0], c.arg(1, defaults[0], "min"), c.arg(2, defaults[1], "max")
-    for op, bound in (("clamp_min", low), ("clamp_max", high)):
-        if isinstance(bound, Value):
-            x = c.point("maximum" if op == "clamp_min" else "minimum", x, bound)
-        elif bound is not None:
-            x = c.point(op, x, float(bound) if x.kind == "real" else bound)
-    return x
-
-
-@_rule("clamp_min", "clamp_max")
-def _clamp_one(c: Call) -> Value:
-    x, bound = c.args
-    if isinstance(bound, Value):
-        return c.point("maximum" if c.event.name == "clamp_min" else "minimum", x, bound)
-    return c.point(c.event.name, x, float(bound) if x.kind == "real" else bound)
-
-
-@_rule("relu")
-def _relu(c: Call) -> Value:
-    return c.point("relu", c.args[0])
-
-
-@_rule("leaky_relu")
-def _leaky_relu(c: Call) -> Value:
-    x, slope = c.args[0], c.arg(1, 0.01, "negative_slope")
-    return c.point("where", c.point("gt", x, 0.0), x, c.point("mul", x, float(slope)))
-
-
-@_rule("elu")
-def _elu(c: Call) -> Value:
-    x, alpha, scale, inner = c.args[0], c.arg(1, 1.0), c.arg(2, 1.0), c.arg(3, 1.0)
-    low = c.point("mul", c.point("expm1", c.point("mul", c.point("clamp_max", x, 0.0), float(inner))), float(alpha))
-    return c.point("mul", c.point("where", c.point("gt", x, 0.0), x, low), float(scale))
-
-
-@_rule("silu")
-def _silu(c: Call) -> Value:
-    return c.point("mul", c.args[0], c.point("sigmoid", c.args[0]))
-
-
-@_rule("gelu")
-def _gelu(c: Call) -> Value:
-    x = c.args[0]
-    if c.kwargs.get("approximate", "none") == "tanh":
-        cube = c.point("mul", c.point("mul", c.point("mul", x, x), x), 0.044715)
-        inner = c.point("tanh", c.point("mul", c.point("add", x, cube), math.sqrt(2.0 / math.pi)))
-    else:
-        inner = c.point("erf", c.point("mul", x, math.sqrt(0.5)))
-    return c.point("mul", c.point("mul", x, 0.5), c.point("add", inner, 1.0))
-
-
-@_rule("softplus")
-def _softplus(c: Call) -> Value:
-    beta, threshold = float(c.arg(1, 1.0, "beta")), float(c.arg(2, 20.0, "threshold"))
-    x = c.args[0]
-    scaled = c.point("mul", x, beta)
-    soft = c.point("div", c.point("softplus", scaled), beta)
-    return c.point("where", c.point("gt", scaled, threshold), x, soft)
-
-
-@_rule("log_sigmoid_forward")
-def _log_sigmoid(c: Call) -> tuple[Value, Value]:
-    y = c.point("neg", c.point("softplus", c.point("neg", c.args[0])))
-    return y, c.graph.fill(0.0, c.event.shapes[1] or (), "real")
-
-
-@_rule("mish")
-def _mish(c: Call) -> Value:
-    return c.point("mul", c.args[0], c.point("tanh", c.point("softplus", c.args[0])))
-
-
-@_rule("hardsigmoid", "hardswish")
-def _hardsigmoid(c: Call) -> Value:
-    x = c.args[0]
-    gate = c.point("clamp_max", c.point("clamp_min", c.point("add", c.point("div", x, 6.0), 0.5), 0.0), 1.0)
-    return gate if c.event.name == "hardsigmoid" else c.point("mul", x, gate)
-
-
-@_rule("addcmul")
-def _addcmul(c: Call) -> Value:
-    base, a, b = c.args
-    return c.point("add", base, c.point("mul", c.point("mul", a, b), float(c.kwargs.get("value", 1.0))))
-
-
-@_rule("lerp")
-def _lerp(c: Call) -> Value:
-    a, b, weight = c.args
-    return c.point("add", a, c.point("mul", c.point("sub", b, a), weight))
-
-
-@_rule("_to_copy")
-def _to_copy(c: Call) -> Value:
-    x = c.args[0]
-    return x if x.kind == c.kind else c.graph.point(f"to_{c.kind}", x)
-
-
-@_rule("detach")
-def _detach(c: Call) -> Value:
-    return c.graph.stop(c.args[0]) if isinstance(c.args[0], Value) else c.args[0]
-
-
-@_rule("alias", "clone", "lift_fresh", "lift_fresh_copy", "conj", "_conj", "contiguous", "positive")
-def _identity(c: Call) -> Any:
-    return c.args[0]
-
-
-@_rule("full", "full_like", "new_full")
-def _full(c: Call) -> Value:
-    number = c.args[2] if c.event.name == "new_full" else c.args[1]
-    if isinstance(number, Value):
-        raise c.refuse("filled with the value of a tensor")
-    return _filled(c, number)
-
-
-@_rule("zeros", "zeros_like", "new_zeros")
-def _zeros(c: Call) -> Value:
-    return _filled(c, 0)
-
-
-@_rule("ones", "ones_like", "new_ones")
-def _ones(c: Call) -> Value:
-    return _filled(c, 1)
-
-
-@_rule("scalar_tensor")
-def _scalar(c: Call) -> Any:
-    return c.args[0]
-
-
-def _filled(c: Call, number: Any) -> Value:
-    convert: dict[str, Callable[[Any], Any]] = {"real": float, "int": int, "bool": bool}
-    return c.graph.fill(convert[c.kind](number), c.shape, c.kind)
 
 
 def refuse_rows(c: Call, v: Value, dims: Sequence[int]) -> None:

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from recurra.compiler.ir import Dims, Graph, Value, has_rows
-from recurra.compiler.vocabulary import RULES, Call, refuse_rows
+from recurra.compiler.vocabulary import Call, refuse_rows, rule
 
-__all__: list[str] = []
-
-
-def _rule(*names: str) -> Callable[[Callable[[Call], Any]], Callable[[Call], Any]]:
-    def register(rule: Callable[[Call], Any]) -> Callable[[Call], Any]:
-        RULES.update(dict.fromkeys(names, rule))
-        return rule
-
-    return register
+__all__ = []
 
 
-@_rule("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "_reshape_alias")
+@rule("view", "_unsafe_view", "reshape", "unsqueeze", "squeeze", "_reshape_alias")
 def _reshape(c: Call) -> Value:
     return c.graph.reshape(c.args[0], c.shape)
 
 
-@_rule("expand")
+@rule("expand")
 def _expand(c: Call) -> Value:
     return c.graph.expand(c.args[0], c.shape)
 
 
-@_rule("permute")
+@rule("permute")
 def _permute(c: Call) -> Value:
     v = c.args[0]
     return c.graph.permute(v, [d % len(v.shape) for d in c.args[1]])
 
 
-@_rule("t")
+@rule("t")
 def _t(c: Call) -> Value:
     return c.graph.permute(c.args[0], tuple(range(len(c.shape)))[::-1])
 
 
-@_rule("transpose")
+@rule("transpose")
 def _transpose(c: Call) -> Value:
     v, a, b = c.args
     order = list(range(len(v.shape)))
@@ -49,7 +41,7 @@ def _transpose(c: Call) -> Value:
     return c.graph.permute(v, order)
 
 
-@_rule("slice")
+@rule("slice")
 def _slice(c: Call) -> Value:
     v, dim, start, step = c.args[0], c.arg(1, 0, "dim"), c.arg(2, 0, "start") or 0, c.arg(4, 1, "step")
     dim %= len(v.shape)
@@ -61,7 +53,7 @@ def _slice(c: Call) -> Value:
     return c.graph.slice(v, dim, start, c.shape[dim], step)
 
 
-@_rule("select")
+@rule("select")
 def _select(c: Call) -> Value:
     v, dim, index = c.args
     dim %= len(v.shape)
@@ -69,7 +61,7 @@ def _select(c: Call) -> Value:
     return c.graph.reshape(c.graph.slice(v, dim, index % v.shape[dim], 1), c.shape)
 
 
-@_rule("split", "split_with_sizes")
+@rule("split", "split_with_sizes")
 def _split(c: Call) -> list[Value]:
     v, dim = c.args[0], c.arg(2, 0, "dim")
     dim %= len(v.shape)
@@ -81,7 +73,7 @@ def _split(c: Call) -> list[Value]:
     return parts
 
 
-@_rule("unbind")
+@rule("unbind")
 def _unbind(c: Call) -> list[Value]:
     v, dim = c.args[0], c.arg(1, 0, "dim")
     dim %= len(v.shape)
@@ -89,21 +81,21 @@ def _unbind(c: Call) -> list[Value]:
     return [c.graph.reshape(c.graph.slice(v, dim, k, 1), s) for k, s in enumerate(c.event.shapes)]
 
 
-@_rule("cat")
+@rule("cat")
 def _cat(c: Call) -> Value:
     parts, dim = c.args[0], c.arg(1, 0, "dim") % len(c.shape)
     refuse_rows(c, c.graph.fill(0.0, c.shape, "real"), [dim])
     return c.graph.cat([c.real(p) if c.kind == "real" else p for p in parts], dim)
 
 
-@_rule("stack")
+@rule("stack")
 def _stack(c: Call) -> Value:
     dim = c.arg(1, 0, "dim") % len(c.shape)
     one = (*c.shape[:dim], 1, *c.shape[dim + 1 :])
     return c.graph.cat([c.graph.reshape(p, one) for p in c.args[0]], dim)
 
 
-@_rule("flip")
+@rule("flip")
 def _flip(c: Call) -> Value:
     v = c.args[0]
     dims = [d % len(v.shape) for d in c.args[1]]
@@ -113,7 +105,7 @@ def _flip(c: Call) -> Value:
     return v
 
 
-@_rule("roll")
+@rule("roll")
 def _roll(c: Call) -> Value:
     v, shifts, dims = c.args[0], c.args[1], c.arg(2, [], "dims")
     if not dims:
@@ -128,7 +120,7 @@ def _roll(c: Call) -> Value:
     return v
 
 
-@_rule("constant_pad_nd")
+@rule("constant_pad_nd")
 def _pad(c: Call) -> Value:
     v, widths, number = c.args[0], c.args[1], c.arg(2, 0.0, "value")
     for k in range(len(widths) // 2):
@@ -152,7 +144,7 @@ def _dims(c: Call, v: Value, given: Any) -> list[int]:
     return found
 
 
-@_rule("sum", "mean", "amax", "amin")
+@rule("sum", "mean", "amax", "amin")
 def _reduce(c: Call) -> Value:
     v = c.args[0] if c.event.name.startswith("am") else c.real(c.args[0])
     if c.kind == "int":
@@ -181,7 +173,7 @@ def _centred(c: Call, v: Value, dims: Sequence[int]) -> tuple[Value, Value, Valu
     return mean, centred, c.point("mul", c.graph.sum(c.point("mul", centred, centred), dims), scale)
 
 
-@_rule("var", "std", "var_mean")
+@rule("var", "std", "var_mean")
 def _var(c: Call) -> Any:
     v = c.args[0]
     dims, correction = _dims(c, v, c.arg(1, None, "dim")), c.kwargs.get("correction", 1)
@@ -196,7 +188,7 @@ def _var(c: Call) -> Any:
     return c.point("sqrt", variance) if c.event.name == "std" else variance
 
 
-@_rule("linalg_vector_norm")
+@rule("linalg_vector_norm")
 def _norm(c: Call) -> Value:
     v, order = c.args[0], c.arg(1, 2, "ord")
     dims, keep = _dims(c, v, c.arg(2, None, "dim")), c.arg(3, False, "keepdim")
@@ -211,7 +203,7 @@ def _norm(c: Call) -> Value:
     return c.graph.point("where", empty, 0.0, root)
 
 
-@_rule("native_layer_norm")
+@rule("native_layer_norm")
 def _layer_norm(c: Call) -> tuple[Value, Value, Value]:
     v, sizes, weight, bias, epsilon = c.args
     dims = list(range(len(v.shape) - len(sizes), len(v.shape)))
@@ -220,7 +212,7 @@ def _layer_norm(c: Call) -> tuple[Value, Value, Value]:
     return _affine(c, c.point("mul", centred, scale), weight, bias), mean, scale
 
 
-@_rule("_fused_rms_norm")
+@rule("_fused_rms_norm")
 def _rms_norm(c: Call) -> tuple[Value, Value]:
     v, sizes, weight, epsilon = c.args
     dims = list(range(len(v.shape) - len(sizes), len(v.shape)))
@@ -235,7 +227,7 @@ def _affine(c: Call, v: Value, weight: Value | None, bias: Value | None) -> Valu
     return v if bias is None else c.point("add", v, bias)
 
 
-@_rule("_softmax", "_log_softmax")
+@rule("_softmax", "_log_softmax")
 def _softmax(c: Call) -> Value:
     v, dims = c.args[0], [c.args[1] % len(c.args[0].shape)]
     refuse_rows(c, v, dims)
@@ -247,7 +239,7 @@ def _softmax(c: Call) -> Value:
     return c.point("sub", shifted, c.point("log", total))
 
 
-@_rule("logsumexp")
+@rule("logsumexp")
 def _logsumexp(c: Call) -> Value:
     v = c.args[0]
     dims = _dims(c, v, c.args[1])
@@ -256,12 +248,12 @@ def _logsumexp(c: Call) -> Value:
     return c.graph.reshape(total, c.shape)
 
 
-@_rule("mm")
+@rule("mm")
 def _mm(c: Call) -> Value | None:
     return _product(c, c.args[0], c.args[1])
 
 
-@_rule("addmm")
+@rule("addmm")
 def _addmm(c: Call) -> Value:
     bias, a, b = c.args
     product, beta, alpha = _product(c, a, b), c.kwargs.get("beta", 1), c.kwargs.get("alpha", 1)
@@ -269,7 +261,7 @@ def _addmm(c: Call) -> Value:
     return c.point("add", product, bias if beta == 1 else c.point("mul", bias, float(beta)))
 
 
-@_rule("mv", "dot")
+@rule("mv", "dot")
 def _mv(c: Call) -> Value | None:
     a, v = c.args
     if has_rows(v.shape) or has_rows(a.shape):
@@ -289,13 +281,13 @@ def _product(c: Call, a: Value, b: Value) -> Value:
     return c.graph.mm(a, b)
 
 
-@_rule("bmm")
+@rule("bmm")
 def _bmm(c: Call) -> Value:
     a, b = c.args
     return _batched_product(c.graph, a, b, c)
 
 
-@_rule("baddbmm")
+@rule("baddbmm")
 def _baddbmm(c: Call) -> Value:
     bias, a, b = c.args
     product = c.point("mul", _batched_product(c.graph, a, b, c), float(c.kwargs.get("alpha", 1)))
@@ -335,7 +327,7 @@ def _matrix(g: Graph, v: Value, index: int) -> Value:
     return g.reshape(g.slice(v, 0, index, 1), v.shape[1:])
 
 
-@_rule("cumsum")
+@rule("cumsum")
 def _cumsum(c: Call) -> Value:
     v, dim = c.args[0], c.args[1] % len(c.shape)
     if v.kind != "real" or dim != len(v.shape) - 1 or v.shape[dim] < 0 or v.shape[dim] > 512:

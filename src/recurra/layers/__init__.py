@@ -1,6 +1,7 @@
 """Cells as layers: `Recurrent` for any cell, and drop-ins for torch.nn's RNN, GRU and LSTM."""
 
+from recurra.layers.compile_report import CompileReport, compile_report
 from recurra.layers.drop_ins import GRU, LSTM, RNN
 from recurra.layers.recurrent import CellFactory, Recurrent
 
-__all__ = ["GRU", "LSTM", "RNN", "CellFactory", "Recurrent"]
+__all__ = ["GRU", "LSTM", "RNN", "CellFactory", "CompileReport", "Recurrent", "compile_report"]

@@ -17,6 +17,7 @@ from recurra.core import Cell
 from recurra.layers.layout import Layout
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
+from recurra.scan import forget_weights
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -74,6 +75,15 @@ class _DropIn(nn.RNNBase):
         cells = self._stack().cells
         return join_states(cells, [c.initial_state(batch, device=weight.device, dtype=weight.dtype) for c in cells])
 
+    def bound_cells(self) -> list[Cell]:
+        """Return the cells that compute this layer, in the order of layers and directions, on its own parameters."""
+        return self._stack().cells
+
+    def flatten_parameters(self) -> None:
+        """Have packed weights packed anew, after a write that PyTorch cannot see (through `.data` or NumPy)."""
+        forget_weights()
+        super().flatten_parameters()
+
     def _check_dimensions(self, input: Any, hx: Any) -> None:
         name = type(self).__name__
         if isinstance(input, PackedSequence):
@@ -105,8 +115,7 @@ class _DropIn(nn.RNNBase):
         made: list[list[Cell]] = []
         width = self.input_size
         for k in range(self.num_layers):
-            with torch.device("meta"):
-                skeleton = self._make_cell(width)
+            skeleton = self._skeleton(width)
             names = list(skeleton._parameters)
             made.append(
                 [
@@ -116,6 +125,17 @@ class _DropIn(nn.RNNBase):
             )
             width = len(directions) * skeleton.output_shape[0]
         return made
+
+    def _skeleton(self, width: int) -> Cell:
+        """Return the cell's form without memory; made once for each form, as it costs more than a short sequence."""
+        key = (type(self), width, self.hidden_size, self.mode, self.bias, self.proj_size)
+        if key not in _SKELETONS:
+            with torch.device("meta"):
+                _SKELETONS[key] = self._make_cell(width)
+        return _SKELETONS[key]
+
+
+_SKELETONS: dict[tuple[Any, ...], Cell] = {}
 
 
 class RNN(_DropIn):

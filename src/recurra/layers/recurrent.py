@@ -14,7 +14,7 @@ from recurra.core.errors import ArgumentError
 from recurra.layers.layout import Layout
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
-from recurra.scan import choose
+from recurra.scan import choose, forget_weights
 
 __all__ = ["CellFactory", "Directions", "Recurrent"]
 
@@ -129,6 +129,13 @@ class Recurrent(nn.Module):
         device, dtype = (like.device, like.dtype) if like is not None else (None, None)
         stack = self._stack()
         return join_states(stack.cells, [c.initial_state(batch, device=device, dtype=dtype) for c in stack.cells])
+
+    def flatten_parameters(self) -> None:
+        """Have packed weights packed anew, after a write that PyTorch cannot see (through `.data` or NumPy).
+
+        Only streaming keeps packed weights from call to call, and sees every write that PyTorch sees.
+        """
+        forget_weights()
 
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}"]

@@ -1,8 +1,26 @@
 """A cell over time: `scan` checks, makes the context, and hands the problem to a backend; the loop is the truth."""
 
+from recurra.compiler.build import cache_folder, clear_cache
+from recurra.compiler.build import compiler as cpp_compiler
+from recurra.compiler.kernel import forget_weights
 from recurra.scan.backends import BACKENDS, Backend, choose
 from recurra.scan.problem import Problem, Result
+from recurra.scan.report import CellReport, report
 from recurra.scan.scan import scan
 from recurra.scan.step import step
 
-__all__ = ["BACKENDS", "Backend", "Problem", "Result", "choose", "scan", "step"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "CellReport",
+    "Problem",
+    "Result",
+    "cache_folder",
+    "choose",
+    "clear_cache",
+    "cpp_compiler",
+    "forget_weights",
+    "report",
+    "scan",
+    "step",
+]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from recurra.compiler.errors import Unsupported
+from recurra.compiler.trace import named_tensors
 from recurra.core import Shared
 from recurra.core.errors import BackendError
 from recurra.scan.cpp import Compiled, compiled_loop
@@ -18,38 +19,58 @@ from recurra.scan.programs import Program, program_for, wants_hoisting
 from recurra.scan.reference import reference
 from recurra.scan.trial import try_out
 
-__all__ = ["automatic", "compiled", "obstacle"]
+__all__ = ["automatic", "compiled", "explain", "obstacle"]
 
 _WORTH_COMPILING = 2048
-"""Entries of the state times rows times steps below which `auto` runs the loop: it takes less than a compiler's start."""
+"""Entries of the state times rows times steps below which `auto` runs the loop: it takes less than a compiler's
+start."""
 
 
 def automatic(problem: Problem) -> Result:
     """Run the fastest way that supports the cell; the loop, whatever goes wrong on the way to a faster one."""
-    if not _worth_it(problem) or obstacle(problem) is not None:
+    if not _worth_it(problem):
+        return reference(problem)
+    own = dict(named_tensors(problem.cell))
+    if obstacle(problem, own) is not None:
         return reference(problem)
     try:
-        program = _ready(problem)
+        program = _ready(problem, own)
     except Unsupported:
         return reference(problem)
-    return around(problem, program, compiled_loop)
+    return around(problem, program, compiled_loop, own)
 
 
 def compiled(problem: Problem) -> Result:
     """Run the compiled kernels. Raises BackendError where that cannot be done."""
     name = type(problem.cell).__name__
-    reason = obstacle(problem)
+    own = dict(named_tensors(problem.cell))
+    reason = obstacle(problem, own)
     if reason is not None:
         raise BackendError(f"backend 'cpp' cannot run {name}: {reason}; use backend='auto'")
     try:
-        program = _ready(problem)
+        program = _ready(problem, own)
     except Unsupported as refused:
         raise BackendError(f"backend 'cpp' cannot run {name}: {refused}; use backend='auto'") from refused
-    return around(problem, program, compiled_loop)
+    return around(problem, program, compiled_loop, own)
 
 
-def obstacle(problem: Problem) -> str | None:
-    """Return why this call has to go through PyTorch's own operations, whatever the cell; None if it need not."""
+def explain(problem: Problem) -> Program | str:
+    """Return the compiled program of a problem, or the reason why there is none."""
+    own = dict(named_tensors(problem.cell))
+    reason = obstacle(problem, own)
+    if reason is not None:
+        return reason
+    try:
+        return _ready(problem, own)
+    except Unsupported as refused:
+        return str(refused)
+
+
+def obstacle(problem: Problem, own: Mapping[str, Tensor]) -> str | None:
+    """Return why this call has to go through PyTorch's own operations, whatever the cell; None if it need not.
+
+    own: the cell's tensors by name.
+    """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return "the call is being traced by PyTorch"
     if torch._C._functorch.peek_interpreter_stack() is not None:
@@ -63,7 +84,7 @@ def obstacle(problem: Problem) -> str | None:
     x = problem.x
     if x.dtype not in (torch.float32, torch.float64):
         return f"inputs of {x.dtype}, kernels exist for float32 and float64"
-    for t in _tensors(problem):
+    for t in [*_given(problem), *own.values()]:
         if type(t) not in (Tensor, nn.Parameter):
             return f"a {type(t).__name__} is not a plain tensor"
         if t.device.type != "cpu":
@@ -73,10 +94,9 @@ def obstacle(problem: Problem) -> str | None:
     return None
 
 
-def _tensors(problem: Problem) -> list[Tensor]:
+def _given(problem: Problem) -> list[Tensor]:
     context = [c.tensor if isinstance(c, Shared) else c for c in problem.per_call]
-    given = [problem.x, *problem.state, *context, *problem.per_step]
-    return [*(t for t in given if isinstance(t, Tensor)), *problem.cell.parameters(), *problem.cell.buffers()]
+    return [t for t in [problem.x, *problem.state, *context, *problem.per_step] if isinstance(t, Tensor)]
 
 
 def _worth_it(problem: Problem) -> bool:
@@ -85,10 +105,10 @@ def _worth_it(problem: Problem) -> bool:
     return steps * batch * width >= _WORTH_COMPILING
 
 
-def _ready(problem: Problem) -> Program:
+def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
     """Return the program with its kernels built and tried out. Raises Unsupported, every time for the same reason."""
     program = program_for(problem, wants_hoisting(problem))
-    train = _needs_gradients(problem)
+    train = torch.is_grad_enabled() and any(t.requires_grad for t in [*_given(problem), *own.values()])
     if program.refused is not None:
         raise program.refused
     if _tried(program, train):
@@ -119,11 +139,3 @@ def _prepare(problem: Problem, program: Program, train: bool) -> None:
 def _tried(program: Program, train: bool) -> bool:
     tried = None if program.compiled is None else program.compiled.tried
     return tried is not None and tried >= train
-
-
-def _needs_gradients(problem: Problem) -> bool:
-    return torch.is_grad_enabled() and any(_requires(t) for t in _tensors(problem))
-
-
-def _requires(t: Any) -> bool:
-    return bool(t.requires_grad)

@@ -1,4 +1,5 @@
-"""The compiled loop: one call of generated C++ forward, one backward, and one matrix product for each weight's gradient."""
+"""The compiled loop: one call of generated C++ forward, one backward, and one matrix product for each weight's
+gradient."""
 
 from __future__ import annotations
 
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.compiler.errors import Unsupported
 from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Value
 from recurra.compiler.kernel import Kernel, Port, compile_loops
@@ -41,7 +41,8 @@ class Compiled:
         own = [o for o, alias in zip(p.outputs, self.aliases, strict=True) if alias is None]
         self.own_outputs = list(dict.fromkeys(own))
         derived, backward = p.derived, p.backward
-        assert derived is not None and backward is not None
+        assert derived is not None
+        assert backward is not None
         staged = p.staged
         held = {c.before for c in (*derived.carried, *derived.histories)}
         self.finals = Evaluation([v for v in derived.finals if v is not None], [*staged.loop_once, *held])
@@ -150,12 +151,15 @@ class _Run:
             states = [a.clone() for a in states]
         return [*outputs, *finals, *states]
 
-    def backward(self, inputs: LoopInputs, grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
+    def backward(
+        self, inputs: LoopInputs, grads: Sequence[Tensor | None], wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
         """Run the backward kernel and the epilogue; return the gradient of every input."""
         compiled = self.compiled
         p, derived = compiled.plan, compiled.plan.derived
         backward = p.backward
-        assert derived is not None and backward is not None
+        assert derived is not None
+        assert backward is not None
         kernel = compiled.kernel("backward")
         n, m = len(p.outputs), len(inputs.state)
         output_grads, final_grads = grads[:n], grads[n : n + m]
@@ -174,8 +178,7 @@ class _Run:
         for c in backward.carried:
             start = final_grads[starts[c.before]] if c.before in starts else None
             memories.append(self._slots(start, False, descend, c.before))
-        for c in backward.histories:
-            memories.append(self._slots(None, True, descend, c.before))
+        memories += [self._slots(None, True, descend, c.before) for c in backward.histories]
         ports += [_carried(memory, k >= len(backward.carried)) for k, memory in enumerate(memories)]
         results: dict[Value, Tensor] = {}
         for v in compiled.written:
@@ -194,7 +197,10 @@ class _Run:
         histories = [self._after(h, descend) for h in memories[len(backward.carried) :]]
         new = [self._after(h, self.descend) for h in self.histories]
         pools = {"history": histories, "saved": self.saved, "new": new}
-        found = [results[v] if kind == "result" else pools[kind][k] for v, (kind, k) in zip(backward.results, compiled.sources, strict=True)]
+        found = [
+            results[v] if kind == "result" else pools[kind][k]
+            for v, (kind, k) in zip(backward.results, compiled.sources, strict=True)
+        ]
         step_grads: dict[int, Tensor] = dict(zip(p.step_grads, found, strict=False))
         kept = dict(zip(p.kept, found[len(p.step_grads) :], strict=True))
         a, b, c, _ = self.sizes
@@ -250,7 +256,11 @@ class _Run:
         """Return memory for what is carried, with `start` (zeros, if None) where each row begins."""
         shape = start.shape[1:] if start is not None else leaf.shape[1:] if leaf is not None else ()
         dtype = self.problem.x.dtype if start is None else start.dtype
-        make = torch.empty if self.lengths is None and start is not None or keep and self.lengths is None else torch.zeros
+        make = (
+            torch.empty
+            if (self.lengths is None and start is not None) or (keep and self.lengths is None)
+            else torch.zeros
+        )
         memory = make(self.steps + 1 if keep else 2, self.batch, *shape, dtype=dtype)
         if descend and self.lengths is not None:
             if start is not None:
@@ -301,7 +311,9 @@ class _Run:
         if most > 1:
             work = (kernel.flops + 2000) * self.batch * self.steps
             threads = max(1, min(most, math.ceil(work / _WORK_A_THREAD)))
-        rows = _even_rows(self.batch, threads) if self.lengths is None else _uneven_rows(self.lengths, self.steps, threads)
+        rows = (
+            _even_rows(self.batch, threads) if self.lengths is None else _uneven_rows(self.lengths, self.steps, threads)
+        )
         kernel(ports, constants, self.steps, self.batch, rows, descend)
 
 
@@ -383,5 +395,3 @@ def _uneven_rows(lengths: tuple[int, ...], steps: int, threads: int) -> tuple[Te
     n = torch.tensor(lengths)
     counts = torch.stack([(n[h].unsqueeze(0) > torch.arange(steps).unsqueeze(1)).sum(1) for h in hands])
     return first, torch.tensor([b for h in hands for b in h]), counts
-
-

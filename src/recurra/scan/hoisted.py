@@ -1,8 +1,9 @@
-"""The hoisted loop: what does not depend on the carried state runs over all steps at once, before and after the loop."""
+"""The hoisted loop: what does not depend on the carried state runs over all steps at once, before and after the
+loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recurra.compiler.errors import Unsupported
+from recurra.compiler.trace import named_tensors
 from recurra.core import Cell, Shared, State
 from recurra.core.errors import BackendError
 from recurra.scan.problem import Problem, Result
@@ -71,21 +73,20 @@ def hoisted(problem: Problem) -> Result:
     return around(problem, program, torch_loop)
 
 
-def around(problem: Problem, program: Program, loop: LoopRunner) -> Result:
-    """Run what comes before the loop, the loop, and what comes after it."""
+def around(problem: Problem, program: Program, loop: LoopRunner, own: Mapping[str, Tensor] | None = None) -> Result:
+    """Run what comes before the loop, the loop, and what comes after it. own: the cell's tensors, if they are known."""
     staged, traced = program.staged, program.staged.traced
-    steps, batch = problem.x.shape[:2]
+    batch = problem.x.shape[1]
     like = problem.x
     folded: Folded | None = None
-    env: dict[Any, Tensor] = program.leaves(problem)
+    env: dict[Any, Tensor] = program.leaves(dict(named_tensors(problem.cell)) if own is None else own)
     per_step: dict[Any, Tensor] = {traced.x: problem.x}
     for leaf, c in zip(traced.context, [*problem.per_call, *problem.per_step], strict=True):
         if isinstance(c, Shared):
             env[leaf] = c.tensor
     count = len(problem.per_call)
-    for leaf, c in zip(traced.context[:count], problem.per_call, strict=True):
-        if not isinstance(c, Shared):
-            env[leaf] = c
+    rows = zip(traced.context[:count], problem.per_call, strict=True)
+    env.update({leaf: c for leaf, c in rows if not isinstance(c, Shared)})
     per_step.update(zip(traced.context[count:], problem.per_step, strict=True))
     if staged.once:
         env.update(zip(staged.once, program.once(env, batch, like), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -15,7 +15,7 @@ from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Value
 from recurra.compiler.plan import Plan, plan
 from recurra.compiler.stage import Staged, stage
-from recurra.compiler.trace import Spec, named_tensors, trace
+from recurra.compiler.trace import Spec, trace
 from recurra.core import Shared
 from recurra.scan.problem import Problem
 
@@ -49,13 +49,11 @@ class Program:
             self._plan = plan(self.staged)
         return self._plan
 
-    def leaves(self, problem: Problem) -> dict[Value, Tensor]:
-        """Return the parameters, constants and shared context of this call."""
-        traced = self.staged.traced
-        env = dict(traced.constants)
-        tensors = dict(named_tensors(problem.cell))
-        for name, leaf in traced.parameters.items():
-            env[leaf] = tensors[name]
+    def leaves(self, own: Mapping[str, Tensor]) -> dict[Value, Tensor]:
+        """Return the leaves that are the cell's own tensors, given by name, and the constants of its step."""
+        env = dict(self.staged.traced.constants)
+        for name, leaf in self.staged.traced.parameters.items():
+            env[leaf] = own[name]
         return env
 
 
@@ -70,7 +68,8 @@ def program_for(problem: Problem, hoist: bool) -> Program:
                 found = _make(problem, hoist)
                 while len(_programs) >= _MOST_PROGRAMS:
                     _programs.pop(next(iter(_programs)))
-                # The cell's attributes are kept alive with the program, so that their identities in the key stay theirs.
+                # The cell's attributes are kept alive with the program, so that their identities in the key stay
+                # theirs.
                 _programs[key] = found
                 _alive[key] = problem.cell.__dict__.copy()
     if isinstance(found, Unsupported):
@@ -174,5 +173,3 @@ def _token(value: Any) -> Any:
     if isinstance(value, _NAMED) or not hasattr(value, "__dict__"):
         return kind, id(value)
     return kind, id(value), tuple((k, _token(v)) for k, v in vars(value).items())
-
-

@@ -1,0 +1,100 @@
+"""What became of a cell in the compiler, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from recurra.compiler.ir import Value, row_size, topological
+from recurra.compiler.trace import named_tensors
+from recurra.core import Cell
+from recurra.core.errors import RecurraError
+from recurra.scan.compiled import explain
+from recurra.scan.problem import Problem
+from recurra.scan.programs import Program
+from recurra.scan.scan import check_context
+
+__all__ = ["CellReport", "report"]
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """One cell: compiled, or the operation and source line that prevents it.
+
+    hoisted: what runs before the loop; saved: entries for each row and step that training keeps in memory; recomputed:
+    operations that the backward does again; flops: of the matrix products of one row's step, forward; bytes: read and
+    written by one row's step, forward while training; source: the generated C++.
+    """
+
+    name: str
+    compiled: bool
+    reason: str = ""
+    hoisted: tuple[str, ...] = ()
+    saved: int = 0
+    recomputed: int = 0
+    flops: int = 0
+    bytes: int = 0
+    source: Path | None = None
+
+    def __str__(self) -> str:
+        if not self.compiled:
+            return f"{self.name}: runs by the loop\n  because    {self.reason}"
+        lines = [
+            f"{self.name}: compiled",
+            f"  hoisted    {', '.join(self.hoisted) or 'nothing'}",
+            f"  saved      {self.saved} numbers a row and step; {self.recomputed} operations computed again",
+            f"  one step   {self.flops} FLOP and {self.bytes} bytes a row",
+            f"  source     {self.source}",
+        ]
+        return "\n".join(lines)
+
+
+def report(cell: Cell, name: str = "", batch: int = 1) -> CellReport:
+    """Compile a cell, for `batch` rows, and tell what became of it."""
+    name = name or type(cell).__name__
+    like = next((t for _, t in named_tensors(cell) if t.is_floating_point()), torch.zeros(()))
+    with torch.no_grad():
+        x = like.new_zeros(1, batch, *cell.input_shape)
+        try:
+            given = cell.make_context((), 1, batch, x.device, x.dtype)
+            per_call, per_step = check_context(given, 1, batch)
+            state = cell.initial_state(batch, device=x.device, dtype=x.dtype)
+        except (RecurraError, TypeError, ValueError, IndexError) as error:
+            return CellReport(name, False, f"it cannot be tried without a context ({error})")
+    with torch.enable_grad():
+        problem = Problem(cell, x.requires_grad_(), state, per_call, per_step, None, False, False)
+        found = explain(problem)
+    return CellReport(name, False, found) if isinstance(found, str) else _describe(name, found, x.element_size())
+
+
+def _describe(name: str, program: Program, size: int) -> CellReport:
+    plan = program.plan()
+    forward = plan.forward
+    own = [v for v in forward.results if not any(v is o for o in plan.outputs)]
+    kernel = program.compiled.kernel("train")
+    moved = [
+        *forward.per_step,
+        *forward.results,
+        *(c.before for c in forward.carried),
+        *(c.after for c in forward.carried),
+    ]
+    return CellReport(
+        name, True, "", tuple(_named(v) for v in program.staged.before), sum(row_size(v.shape) for v in own),
+        _recomputed(program), kernel.flops, size * sum(row_size(v.shape) for v in moved), kernel.source,
+    )  # fmt: skip
+
+
+def _named(v: Value) -> str:
+    return f"{v.op} of {row_size(v.shape)}" + (f" ({v.where})" if v.where else "")
+
+
+def _recomputed(program: Program) -> int:
+    """Count the forward's operations that the backward does again."""
+    plan = program.plan()
+    assert plan.backward is not None
+    memory = {*plan.backward.per_step, *plan.staged.leaves, *plan.new}
+    backward = topological([c.after for c in (*plan.backward.carried, *plan.backward.histories)], memory)
+    forward = set(topological([*plan.outputs, *plan.new], plan.staged.leaves)) - memory
+    return sum(v in forward and v.op not in ("fill", "slice", "expand", "permute", "reshape") for v in backward)
