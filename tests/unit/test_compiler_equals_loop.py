@@ -171,7 +171,7 @@ def gradients(cell: Cell, backend: str, batch: int, steps: int = 5, **options: A
     assert isinstance(loss, Tensor)
     inputs = [t for t in [x, *state, *context, *cell.parameters()] if t.requires_grad]
     grads = torch.autograd.grad(loss, inputs, allow_unused=True)
-    return [*made, *(torch.zeros(()) if g is None else g for g in grads)]
+    return [*(m.detach() for m in made), *(torch.zeros(()) if g is None else g for g in grads)]
 
 
 def assert_equal(found: list[Tensor], truth: list[Tensor], tolerance: float) -> None:

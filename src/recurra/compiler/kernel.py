@@ -93,9 +93,12 @@ class Kernel:
         """Return pointers to packed weights: the last ones, if they may be used again and no weight was written to."""
         if not self._emitted.panels:
             return []
-        key = (_epoch[0], *((c.data_ptr(), _version(c)) for c in constants))
+        # A tensor of inference mode has no version, so writes into it cannot be seen.
+        key = None
+        if reuse and not any(c.is_inference() for c in constants):
+            key = (_epoch[0], *((c.data_ptr(), c._version) for c in constants))
         kept = self._packed
-        if not reuse or kept is None or kept[0] != key or any(c.is_inference() for c in constants):
+        if kept is None or key is None or kept[0] != key:
             pointers = (ctypes.c_void_p * max(1, len(ports)))(*(0 if t is None else t.data_ptr() for t, *_ in ports))
             packed: list[Tensor] = []
             for k, (size, ranges) in enumerate(self._emitted.panels):
@@ -106,7 +109,3 @@ class Kernel:
             kept = self._packed = (key, packed, list(constants))
         return [t.data_ptr() for t in kept[1]]
 
-
-def _version(t: Tensor) -> int | None:
-    """Return the tensor's version, None for one that keeps none (made in inference mode)."""
-    return None if t.is_inference() else t._version
