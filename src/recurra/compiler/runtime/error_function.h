@@ -24,8 +24,12 @@ template <Real V> RECURRA_INLINE Exact<V> exact_product(V a, V b) {
 // e^(a^2 / 2) times the part of the normal distribution above a, for 0 <= a <= 14.5 (38.7), where that part reaches 0
 template <Real V> RECURRA_INLINE V normal_tail_scaled(V a) {
     if constexpr (SINGLE<Element<V>>) {
-        const V p = polynomial(a, {0.5000000029, 0.43843564253, 0.18333925971, 0.040668266378, 0.0041214671181});
-        const V q = polynomial(a, {1.0, 1.6747562626, 1.2029358988, 0.46974536155, 0.10194662631, 0.010330867423});
+        // Powers of a^2 in both: its rounding error then cancels in the quotient.
+        const V s = a * a;
+        const V p = fma(a, polynomial(s, {0.43843564253, 0.040668266378}),
+                        polynomial(s, {0.5000000029, 0.18333925971, 0.0041214671181}));
+        const V q = fma(a, polynomial(s, {1.6747562626, 0.46974536155, 0.010330867423}),
+                        polynomial(s, {1.0, 1.2029358988, 0.10194662631}));
         return p / q;
     } else {
         const V p = polynomial(a, {0.49999999999999997564, 0.77459998417168949579, 0.59364854410487573077,

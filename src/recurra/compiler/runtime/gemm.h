@@ -9,11 +9,12 @@
 //   term       Term<R>{a, stride, packed}: a's row r begins at a + r * stride; several are one product over the
 //              concatenated k (the step's input and the carried state, say)
 //   start      Nothing, RowOf<R>{bias}, RowsOf<R>{matrix, stride}, or any struct like them
-//   epilogue   called once a tile: f(mr, row, unit, count, tile), with mr an integral constant, `count` the valid units of
-//              the panel (an int, known to be full or not by its type) and tile[m][g * U + u] the vectors.
-//              Index `tile` by constants only (`unroll<mr>`): otherwise it goes to the stack, in the product's loop too.
-//              `each_unit<G, U>(f)` makes one of f(row, unit, lanes, pre): one vector of units of one row, lanes being
-//              All or Some, pre[g] the gates. The pointwise part is then compiled once, not once for every tile size.
+//   epilogue   called once a tile: f(mr, row, unit, count, tile): mr is an integral constant, count says how many of the
+//              panel's units are valid (All{} or Some{n}; `part<R>(count, u)` is the share of vector u), and
+//              tile[m][g * U + u] are the vectors. Index `tile` by constants only (`unroll<mr>`).
+//              `each_unit<R, G, U>(f)` makes such an epilogue of f(row, unit, lanes, pre): one vector of units of one row,
+//              lanes All or Some, pre[g] its gates. The pointwise part is then compiled once and not for every tile
+//              size, at the price of a trip of the tile through the first-level cache: the better choice mostly.
 //
 // Rows are split into near-equal tiles. Distinct calls on distinct rows are independent: threads take rows.
 #pragma once
@@ -94,27 +95,27 @@ template <class R> struct Term {
 };
 
 // ---- what the sums start from ----------------------------------------------------------------------------------
-// before(row, column, lanes) is loaded before the product, after(...) added behind it; ahead(row, column) may prefetch.
+// `before` gives the accumulators' first value, `after` is added when the product is done; `ahead` may prefetch.
 
-struct Nothing {
-    template <class V, class N> RECURRA_INLINE V before(int64_t, int64_t, N) { return V{}; }
-    template <class V, class N> RECURRA_INLINE V after(V v, int64_t, int64_t, N) { return v; }
-    RECURRA_INLINE void ahead(int64_t, int64_t) {}
+template <class R> struct Nothing {
+    template <class N> RECURRA_MEMBER Vec<R> before(int64_t, int64_t, N) const { return Vec<R>{}; }
+    template <class N> RECURRA_MEMBER Vec<R> after(Vec<R> sum, int64_t, int64_t, N) const { return sum; }
+    RECURRA_MEMBER void ahead(int64_t, int64_t) const {}
 };
 template <class R> struct RowOf {
     const R* bias;
-    template <class V, class N> RECURRA_MEMBER V before(int64_t, int64_t column, N n) const {
+    template <class N> RECURRA_MEMBER Vec<R> before(int64_t, int64_t column, N n) const {
         return load(bias + column, n);
     }
-    template <class V, class N> RECURRA_MEMBER V after(V v, int64_t, int64_t, N) const { return v; }
+    template <class N> RECURRA_MEMBER Vec<R> after(Vec<R> sum, int64_t, int64_t, N) const { return sum; }
     RECURRA_MEMBER void ahead(int64_t, int64_t) const {}
 };
-template <class R> struct RowsOf {  // read once and from afar: fetched during the product
+template <class R> struct RowsOf {  // each number is read once and comes from afar: it travels during the product
     const R* matrix;
     int64_t stride;
-    template <class V, class N> RECURRA_MEMBER V before(int64_t, int64_t, N) const { return V{}; }
-    template <class V, class N> RECURRA_MEMBER V after(V v, int64_t row, int64_t column, N n) const {
-        return v + load(matrix + row * stride + column, n);
+    template <class N> RECURRA_MEMBER Vec<R> before(int64_t, int64_t, N) const { return Vec<R>{}; }
+    template <class N> RECURRA_MEMBER Vec<R> after(Vec<R> sum, int64_t row, int64_t column, N n) const {
+        return sum + load(matrix + row * stride + column, n);
     }
     RECURRA_MEMBER void ahead(int64_t row, int64_t column) const {
         __builtin_prefetch(matrix + row * stride + column);
@@ -123,11 +124,91 @@ template <class R> struct RowsOf {  // read once and from afar: fetched during t
 
 // ---- the driver ------------------------------------------------------------------------------------------------
 
-struct Full {};
-struct Partial {
-    int count;
+template <class R, int MR, int G, int U, class Count, class Start, class Epilogue>
+RECURRA_INLINE void run_tile(int64_t row, int64_t panel, int64_t units, Count count, const Start& start,
+                             Epilogue& epilogue, const auto&... term) {
+    const int64_t unit = panel * PANEL<R, U>;
+    Tile<R, MR, G * U> tile;
+    const auto everywhere = [&](auto f) RECURRA_LAMBDA {
+        unroll<MR>([&](auto m) RECURRA_LAMBDA {
+            unroll<G>([&](auto g) RECURRA_LAMBDA {
+                unroll<U>([&](auto u) RECURRA_LAMBDA {
+                    f(tile[m][g * U + u], row + m, g * units + unit + u * LANES<R>, part<R>(count, u));
+                });
+            });
+        });
+    };
+    everywhere([&](Vec<R>& v, int64_t r, int64_t column, auto lanes) RECURRA_LAMBDA {
+        start.ahead(r, column);
+        v = start.before(r, column, lanes);
+    });
+    (multiply<R, MR, G * U>(tile, term.a + row * term.stride, term.stride,
+                            term.weights.data + panel * term.weights.rows * G * PANEL<R, U>,
+                            term.weights.range[panel].low, term.weights.range[panel].high),
+     ...);
+    everywhere([&](Vec<R>& v, int64_t r, int64_t column, auto lanes) RECURRA_LAMBDA {
+        v = start.after(v, r, column, lanes);
+    });
+    epilogue(std::integral_constant<int, MR>{}, row, unit, count, tile);
+}
+
+template <class R, int G, int U, class Start, class Epilogue>
+RECURRA_INLINE void gemm_rows(int64_t first_row, int64_t rows, int64_t units, const Start& start, Epilogue&& epilogue,
+                              const auto&... term) {
+    constexpr int MOST = tile_rows(G * U), P = PANEL<R, U>;
+    const int64_t tiles = (rows + MOST - 1) / MOST, size = tiles ? rows / tiles : 0, larger = tiles ? rows % tiles : 0;
+    const auto panel_rows = [&](int64_t panel, auto count) RECURRA_LAMBDA {
+        int64_t row = first_row;
+        for (int64_t t = 0; t < tiles; t++) {
+            const int64_t mr = size + (t < larger);
+            unroll<MOST>([&](auto m) RECURRA_LAMBDA {
+                if (mr == m + 1) run_tile<R, m + 1, G, U>(row, panel, units, count, start, epilogue, term...);
+            });
+            row += mr;
+        }
+    };
+    for (int64_t panel = 0; panel < units / P; panel++) panel_rows(panel, All{});
+    if (units % P) panel_rows(units / P, Some{int(units % P)});
+}
+
+template <class R, int G, int U, class F> struct EachUnit {
+    F f;
+
+    template <class Count>
+    __attribute__((noinline)) void rows(int mr, int64_t row, int64_t unit, Count count, const Vec<R>* tile) {
+        for (int m = 0; m < mr; m++)
+            for (int u = 0; u < U; u++) {
+                const auto lanes = part<R>(count, u);
+                if constexpr (std::is_same_v<Count, Some>)
+                    if (lanes.n == 0) break;
+                Vec<R> pre[G];
+                unroll<G>([&](auto g) RECURRA_LAMBDA { pre[g] = tile[m * G * U + g * U + u]; });
+                f(row + m, unit + u * LANES<R>, lanes, pre);
+            }
+    }
+    template <class MR, class Count>
+    RECURRA_MEMBER void operator()(MR mr, int64_t row, int64_t unit, Count count, Tile<R, MR::value, G * U>& tile) {
+        Vec<R> copy[MR::value * G * U];
+        unroll<mr * G * U>([&](auto i) RECURRA_LAMBDA { copy[i] = tile[i / (G * U)][i % (G * U)]; });
+        rows(mr, row, unit, count, copy);
+    }
 };
-// The valid lanes of the u-th vector of a panel.
-RECURRA_INLINE All lanes(Full, int) { return {}; }
+template <class R, int G, int U, class F> RECURRA_INLINE EachUnit<R, G, U, F> each_unit(F f) { return {f}; }
+
+// C = start + A * B, into rows [first_row, first_row + rows) of C; with start = RowsOf{C, stride} it adds to C.
+template <class R, int U, class Start>
+void gemm(int64_t first_row, int64_t rows, int64_t columns, const Start& start, R* c, int64_t stride,
+          const auto&... term) {
+    gemm_rows<R, 1, U>(
+        first_row, rows, columns, start,
+        [&](auto mr, int64_t row, int64_t column, auto count, auto& tile) RECURRA_LAMBDA {
+            unroll<mr>([&](auto m) RECURRA_LAMBDA {
+                unroll<U>([&](auto u) RECURRA_LAMBDA {
+                    store(c + (row + m) * stride + column + u * LANES<R>, tile[m][u], part<R>(count, u));
+                });
+            });
+        },
+        term...);
+}
 
 }  // namespace recurra

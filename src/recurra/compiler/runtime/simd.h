@@ -36,6 +36,7 @@
 
 // Inlining is what keeps vectors in registers: a call would pass them through memory.
 #define RECURRA_INLINE static inline __attribute__((always_inline))
+#define RECURRA_MEMBER inline __attribute__((always_inline))
 #define RECURRA_LAMBDA __attribute__((always_inline))
 
 namespace recurra {
@@ -135,6 +136,13 @@ template <class R> RECURRA_INLINE Vec<R> load_strided(const R* p, int64_t stride
     for (int i = 0; i < LANES<R>; i++)
         if (i < s.n) v[i] = p[i * stride];
     return v;
+}
+
+// What of a run of vectors' valid numbers falls into the u-th of them.
+template <class R> RECURRA_INLINE All part(All, int) { return {}; }
+template <class R> RECURRA_INLINE Some part(Some s, int u) {
+    const int n = s.n - u * LANES<R>;
+    return {n < 0 ? 0 : n < LANES<R> ? n : LANES<R>};
 }
 
 // ---- kinds of number -------------------------------------------------------------------------------------------
