@@ -119,10 +119,17 @@ def _compile(program: str, source: str, library: Path, text: Path) -> None:
 
 
 def _trim(folder: Path) -> None:
-    libraries = sorted(folder.glob("*.so"), key=lambda f: f.stat().st_mtime)
+    libraries = sorted(folder.glob("*.so"), key=_age)
     for old in libraries[:-_MOST]:
         old.unlink(missing_ok=True)
         old.with_suffix(".cpp").unlink(missing_ok=True)
+
+
+def _age(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # another process has trimmed the cache
+        return 0.0
 
 
 @cache

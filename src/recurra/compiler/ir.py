@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+import torch
+
 from recurra.compiler.errors import Unsupported
 
 __all__ = [
@@ -108,6 +110,9 @@ class Graph:
         if kind is None:
             kind = _kind_of(op, args)
         same = [self._plain(a, shape) for a in args]
+        numbers = [a for a in same if not isinstance(a, Value)]
+        if len(numbers) == len(same):
+            return self.fill(_number(op, numbers, kind), shape, kind)
         return _simplified(op, same) or self.make(op, same, (), shape, kind)
 
     def _plain(self, a: Arg, shape: Dims) -> Arg:
@@ -179,8 +184,8 @@ class Graph:
             return self.fill(parts[0].attrs[0], shape, parts[0].kind)
         first = parts[0]
         if (
-            all(p.op == "slice" and p.values[0] is first.values[0] and p.attrs[0] == dim for p in parts if p.values)
-            and all(p.op == "slice" for p in parts)
+            all(p.op == "slice" for p in parts)
+            and all(p.values[0] is first.values[0] and p.attrs[0] == dim for p in parts)
             and first.values[0].shape == shape
             and [p.attrs[1:] for p in parts] == [(_offset(parts, k, dim), 1) for k in range(len(parts))]
         ):
@@ -313,6 +318,17 @@ def _kind_of(op: str, args: Sequence[Arg]) -> str:
     numbers = args[1:] if op == "where" else args
     kinds = [a.kind if isinstance(a, Value) else _number_kind(a) for a in numbers]
     return "real" if "real" in kinds else "int" if "int" in kinds else "bool"
+
+
+def _number(op: str, args: Sequence[float | int | bool], kind: str) -> float | int | bool:
+    """Return what a pointwise operation makes of numbers."""
+    from recurra.compiler.operations import POINTWISE
+
+    real = any(isinstance(a, float) for a in args)
+    numbers = [float(a) if real and not isinstance(a, bool) else a for a in args]
+    given = [torch.tensor(n, dtype=torch.float64 if isinstance(n, float) else None) for n in numbers]
+    made = POINTWISE[op].run(*given)
+    return {"real": float, "int": int, "bool": bool}[kind](made)
 
 
 def _number_kind(a: object) -> str:

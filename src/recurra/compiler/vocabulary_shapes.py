@@ -21,6 +21,17 @@ def _expand(c: Call) -> Value:
     return c.graph.expand(c.args[0], c.shape)
 
 
+@rule("repeat")
+def _repeat(c: Call) -> Value:
+    v, times = c.args
+    v = c.graph.reshape(v, (*[1] * (len(times) - len(v.shape)), *v.shape))
+    for dim, n in enumerate(times):
+        if n != 1:
+            refuse_rows(c, v, [dim])
+            v = c.graph.cat([v] * n, dim)
+    return v
+
+
 @rule("permute")
 def _permute(c: Call) -> Value:
     v = c.args[0]
