@@ -145,7 +145,22 @@ PRECISE: dict[str, Callable[[mpmath.mpf], mpmath.mpf]] = {
 def _doubles() -> np.ndarray:
     random, n = np.random.default_rng(1), 400
     signs = random.choice([-1.0, 1.0], n)
-    edges = [5e-324, -5e-324, 709.78, 709.79, -708.3, -745.1, -745.2, 1e-310, 20.0, 20.00000001, -37.5, -38.4, 19.1, 5.9]
+    edges = [
+        5e-324,
+        -5e-324,
+        709.78,
+        709.79,
+        -708.3,
+        -745.1,
+        -745.2,
+        1e-310,
+        20.0,
+        20.00000001,
+        -37.5,
+        -38.4,
+        19.1,
+        5.9,
+    ]
     return np.concatenate([
         random.uniform(-760, 760, n), random.uniform(-40, 40, n), random.normal(size=n), -random.uniform(0, 3, n),
         random.normal(size=n) * 1e-4, signs * 10 ** random.uniform(-320, 3, n), 1 + random.normal(size=n) * 1e-6, edges,
