@@ -205,7 +205,8 @@ def _report(runs: list[tuple[Curve, Curve]], chosen: argparse.Namespace) -> str:
         f"text for validation; {chosen.epochs} epoch(s) of the bundled Shakespeare (1,110,265 characters), "
         f"{steps:,} steps ({per_epoch:.0f} an epoch) of Adam, learning rate {TRAINING.learning_rate:g}, gradients "
         f"clipped to the norm {TRAINING.clip_norm:g}. Made by `benchmarks/language_model.py --epochs {chosen.epochs} "
-        f"--seeds {chosen.seeds} --cell {chosen.cell}` on {datetime.now(UTC):%Y-%m-%d}.",
+        f"--seeds {chosen.seeds} --cell {chosen.cell}` on {datetime.now(UTC):%Y-%m-%d}; "
+        f"{len(runs)} of {chosen.seeds} runs finished.",
         "",
         "| seed | first weights | recurra, nats a character | torch, nats a character "
         "| recurra, s an epoch | torch, s an epoch | time, recurra : torch |",
@@ -228,7 +229,7 @@ def _report(runs: list[tuple[Curve, Curve]], chosen: argparse.Namespace) -> str:
         "by step, and the ratio is the median over the steps of recurra's time over torch's, below 1 where recurra is "
         "faster. The machine is shared with other work: only ratios count.",
         "",
-        f"Machine: {_processor()}, {torch.get_num_threads()} threads, {platform.system()} {platform.machine()}; "
+        f"Machine: {_processor()}, threads: {torch.get_num_threads()}, {platform.system()} {platform.machine()}; "
         f"Python {platform.python_version()}, torch {torch.__version__} "
         f"({torch.backends.cpu.get_cpu_capability()}).",
         "",
