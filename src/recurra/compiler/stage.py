@@ -70,16 +70,22 @@ def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
     if not hoist and any(v.op in ("sum", "amax", "aten") and needs[v] == _INPUT for v in order):
         hoist = True
 
+    def repeated(v: Value) -> bool:
+        """Tell whether v is parameters alone, but repeated for every row: it is made where it is used."""
+        return needs[v] == _PARAMETER and has_rows(v.shape)
+
     def early(v: Value) -> bool:
+        if repeated(v):
+            return False
         return needs[v] in (_PARAMETER, _CONTEXT) or (hoist and needs[v] == _INPUT)
 
     outputs = [traced.y]
     if traced.y in after:
         # Views of what does not depend on the state are made again after the loop, where the batch is another.
-        outputs = _frontier(outputs, lambda v: v in after or (v.op in _FREE and not needs[v] & _STATE))
+        outputs = _frontier(outputs, lambda v: v in after or repeated(v) or v.op in _FREE or not _by_rows(v))
     looped = [v for v in outputs if needs[v] & _STATE or v is traced.y]
     after_early = [v for v in outputs if v not in looped]
-    leaves = _frontier([*traced.new, *looped], lambda v: not early(v) or v.op in _FREE)
+    leaves = _frontier([*traced.new, *looped], lambda v: not early(v) or not _by_rows(v) or _passes(v))
     leaves = [v for v in leaves if v.op != "fill"]
     state = list(traced.state)
     for v in (v for v in topological([*traced.new, *looped], leaves) if v not in set(leaves)):
@@ -98,6 +104,16 @@ def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
         traced.y if traced.y in after else None,
         [*looped, *extra],
     )  # fmt: skip
+
+
+def _by_rows(v: Value) -> bool:
+    """Tell whether a value can be handed over from stage to stage: it has its rows first, or none."""
+    return not has_rows(v.shape) or v.shape[0] == -1
+
+
+def _passes(v: Value) -> bool:
+    """Tell whether a view is made again where it is used, what it looks at being handed over in its stead."""
+    return v.op in _FREE and all(_by_rows(a) for a in v.values)
 
 
 def _needs(traced: Traced, inputs: set[Value]) -> dict[Value, int]:
