@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-kernels clean
 .DEFAULT_GOAL := test
 
 # CPU torch first: a bare requirement would take the newest CUDA build with gigabytes of packages.
@@ -19,7 +19,7 @@ demo: .venv/ready
 	$(BIN)/recurra demo
 
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 check: .venv/ready
 	$(BIN)/ruff check .
@@ -29,6 +29,10 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/language_model.py
+
+bench-kernels: .venv/ready
+	$(BIN)/pip install -q -e '.[bench]'
+	$(BIN)/python benchmarks/kernels.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -4,9 +4,10 @@
                     what the pointwise ones are)
     stage           what depends on parameters only, on the input, on the carried state: before, in, after the loop
     differentiate   the loop's backward as a graph, and what of it can wait until after the loop
+    canonicalise    equal values become one, products of joined inputs are split
     partition       what the forward loop saves and what the backward loop computes again: a minimal cut
-    lower           values become tiles of matrix products and nests of loops, with buffers between them
-    schedule        their order within one time step
+    lower           values become tiles of matrix products and nests of loops, in the order of one time step, with
+                    buffers between them
     emit_cpp        C++ (with `runtime.h`)
     build           the system's compiler, and the cache
 

@@ -102,8 +102,9 @@ def _pointwise(v: Value) -> Callable[[dict[Value, Any], int, Tensor], Any]:
         first, second = v.values
         return lambda env, batch, like: run(env[first], env[second])
     if v.op == "where":
+        chooser = v.values[0]
         return lambda env, batch, like: run(
-            env[a[0]],
+            env[chooser],
             *(env[q] if isinstance(q, Value) else torch.full((), q, dtype=_dtype(v.kind, like), device=like.device)
               for q in a[1:])
         )  # fmt: skip

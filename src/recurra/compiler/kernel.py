@@ -108,4 +108,3 @@ class Kernel:
             # The weights are kept too, so that no other tensor can take their address.
             kept = self._packed = (key, packed, list(constants))
         return [t.data_ptr() for t in kept[1]]
-

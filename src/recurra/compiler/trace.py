@@ -5,6 +5,8 @@ other way (a number that depends on values, other operations) is refused. No gra
 user's cell is changed: its modules are copied without their tensors' memory, the second time with other values in them.
 """
 
+# torch.nn.Module's tables of tensors are public in all but their names.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import sys
@@ -17,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recurra.compiler import vocabulary_points as _points  # noqa: F401  (registers its rules)
-from recurra.compiler import vocabulary_shapes as _shapes  # noqa: F401  (registers its rules)
+from recurra.compiler import vocabulary_points as _points  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
+from recurra.compiler import vocabulary_shapes as _shapes  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Dims, Graph, Value, verify
 from recurra.compiler.vocabulary import Event, Rows, Translator

@@ -116,8 +116,9 @@ class Translator:
         for number, result in zip(event.results, results, strict=True):
             if number is None:
                 continue
-            stop = event.stopped and isinstance(result, Value)
-            self.values[number] = self.graph.stop(result) if stop else result
+            if event.stopped and isinstance(result, Value):
+                result = self.graph.stop(result)
+            self.values[number] = result
 
     def output(self, value: Any) -> Value:
         """Return what the step returned as a value."""

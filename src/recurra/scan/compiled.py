@@ -1,5 +1,7 @@
 """Running a cell by its kernels where that can be done, and saying why where it cannot."""
 
+# Whether a transform or a mode of torch is active is told by nothing public.
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import threading

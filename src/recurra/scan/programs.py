@@ -1,5 +1,7 @@
 """The programs of cells: each traced and staged once, and found again by what it depends on."""
 
+# torch.nn.Module's tables of tensors are public in all but their names.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import threading

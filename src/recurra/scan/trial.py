@@ -1,5 +1,7 @@
 """The trial of a compiled cell: before it is first used, it must equal the reference loop on a few small sequences."""
 
+# torch.nn.Module's tables of tensors are public in all but their names.
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -71,8 +73,7 @@ def _values(problem: Problem, run: Callable[[Problem], Result], train: bool) -> 
             loss = loss + (t * weight).sum()
     if not loss.requires_grad:
         return made
-    grads = torch.autograd.grad(loss, inputs, allow_unused=True)
-    return [*made, *(torch.zeros_like(t) if g is None else g for g, t in zip(grads, inputs, strict=True))]
+    return [*made, *torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)]
 
 
 def _differentiable(problem: Problem) -> list[Tensor]:
