@@ -97,7 +97,7 @@ import json, sys, time
 import torch
 torch.set_num_threads(1)
 from kernel_contestants.in_torch import eager, in_recurra, workload
-work = workload(sys.argv[1], (2, 3, 64, 64), 1)
+work = workload(sys.argv[1], (8, 20, 64, 64), 1)
 eager(work).train()  # starts torch and autograd themselves
 ours = in_recurra(work)
 begin = time.perf_counter(); ours.forward(); ours.train(); first = time.perf_counter() - begin

@@ -18,10 +18,11 @@ def memory(*, cell: str, shape: Sequence[int], contestant: str) -> Iterator[dict
     """Yield the bytes that three training steps in a row need at their highest beyond what was there before.
 
     Run in a process of its own, with MALLOC_MMAP_THRESHOLD_ set so that freed tensors go back to the system. A step in
-    a tiny shape comes first: what is compiled and loaded then is not counted, a workspace of the real shape is.
+    a small shape (but one that is worth compiling) comes first: what is compiled and loaded then is not counted, a
+    workspace of the real shape is.
     """
     make = {"recurra": in_recurra, "torch.nn": torch_nn}[contestant]
-    tiny = make(workload(cell, (2, 2, *shape[2:]), 1)).train  # type: ignore[arg-type]
+    tiny = make(workload(cell, (2, 16, *shape[2:]), 1)).train  # type: ignore[arg-type]
     real = make(workload(cell, tuple(shape), 1)).train  # type: ignore[arg-type]
     assert tiny is not None
     assert real is not None

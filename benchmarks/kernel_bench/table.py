@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ SHAPES: tuple[Shape, ...] = (
 MODES = ("forward", "forward + backward")
 
 _TOLERANCE = 1e-4
-"""Largest difference from the eager loop, relative to the largest value: all of them compute the same thing."""
+"""Largest error that everybody may have, relative to the largest value: all of them compute the same thing."""
 
 
 def table(
@@ -73,17 +75,30 @@ def _calls(contestants: Sequence[Contestant], mode: str) -> dict[str, Callable[[
 
 
 def _verify(work: Workload, contestants: Sequence[Contestant]) -> None:
-    """Raise AssertionError where a contestant's output or gradient is not the eager loop's."""
-    truth = eager(work)
-    assert truth.train is not None
-    y, gradients = np.asarray(truth.forward()), [np.asarray(g) for g in truth.train()]
+    """Raise AssertionError where a contestant's output or gradient is not that of the eager loop in float64.
+
+    Beyond the tolerance, an error may be ten times the eager loop's own in float32: where a step blows rounding up,
+    as a layer norm of a memory that starts at zero does, no two float32 implementations agree closely.
+    """
+    exact, plain = (_results(eager(w)) for w in (_in_float64(work), work))
+    own = [_error(a, b) for a, b in zip(plain, exact, strict=True)]
     for c in contestants:
-        _equal(f"{c.name}, {work.cell} {work.shape}: y", np.asarray(c.forward()), y)
-        for k, (ours, theirs) in enumerate(zip(c.train() if c.train else (), gradients, strict=c.train is not None)):
-            _equal(f"{c.name}, {work.cell} {work.shape}: gradient {k}", np.asarray(ours), theirs)
+        for k, (ours, theirs) in enumerate(zip(_results(c), exact, strict=c.train is not None)):
+            what = f"{c.name}, {work.cell} {work.shape}: {f'gradient {k - 1}' if k else 'y'}"
+            assert ours.shape == theirs.shape, f"{what} has shape {ours.shape}, the eager loop's {theirs.shape}"
+            error, allowed = _error(ours, theirs), _TOLERANCE + 10 * own[k]
+            assert error <= allowed, f"{what} is off by {error:.1e}, not {allowed:.1e}"
 
 
-def _equal(what: str, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> None:
-    assert ours.shape == theirs.shape, f"{what} has shape {ours.shape}, the eager loop's {theirs.shape}"
-    error = float(abs(ours - theirs).max()) / max(1.0, float(abs(theirs).max()))
-    assert error <= _TOLERANCE, f"{what} differs from the eager loop's by {error:.1e}"
+def _results(c: Contestant) -> list[np.ndarray[Any, Any]]:
+    return [np.asarray(v) for v in (c.forward(), *(c.train() if c.train else ()))]
+
+
+def _error(ours: np.ndarray[Any, Any], exact: np.ndarray[Any, Any]) -> float:
+    return float(abs(ours - exact).max()) / max(1.0, float(abs(exact).max()))
+
+
+def _in_float64(work: Workload) -> Workload:
+    module = copy.deepcopy(work.module).double()
+    x = work.x.detach().double().requires_grad_()
+    return replace(work, module=module, x=x, d_y=work.d_y.double(), weights=tuple(module.parameters()))

@@ -16,7 +16,7 @@ from torch import Tensor
 import recurra as rc
 from recurra.core import Cell, split_shape
 
-__all__ = ["DifferenceError", "Scan", "check_random_cell", "load"]
+__all__ = ["DifferenceError", "Scan", "check_random_cell", "kernels_needed", "load"]
 
 Scan: TypeAlias = Callable[..., Any]
 """`recurra.scan`, or what is to be tested in its place."""
@@ -34,7 +34,7 @@ _FLOOR = 1.5e-6
 """... plus this, relative to the tensor's length (the compiled functions are good to 4e-7, torch's to 1e-7) ..."""
 
 _NOISE = 4e-7
-"""... plus this, relative to the longest of all tensors compared, for those in which everything cancels."""
+"""... plus this, relative to the longest of all gradients, or of all values, for those in which everything cancels."""
 
 
 class DifferenceError(AssertionError):
@@ -84,6 +84,15 @@ def check_random_cell(source: str, backend: str, *, scan: Scan = rc.scan) -> Non
         _check(source, backend, dtype, scan, draw=0)
 
 
+def kernels_needed(source: str, backend: str) -> list[Callable[[], Any]]:
+    """Return runs that need every kernel that `check_random_cell` needs."""
+    return [
+        lambda dtype=dtype, train=train: _run(_case(source, 0), backend, dtype, rc.scan, only=train)
+        for dtype in (torch.float64, torch.float32)
+        for train in (True, False)
+    ]
+
+
 def _check(source: str, backend: str, dtype: torch.dtype, scan: Scan, draw: int) -> None:
     case = _case(source, draw)
     truth = _run(case, "reference", torch.float64, rc.scan)
@@ -130,8 +139,11 @@ def _case(source: str, draw: int) -> _Case:
     return _Case(cell, x, tuple(state), tuple(context), lengths, choose.random() < 0.4, frozen, choose)
 
 
-def _run(case: _Case, backend: str, dtype: torch.dtype, scan: Scan) -> dict[str, Tensor]:
-    """Return every result by name: outputs, states, and gradients of a weighted sum of all of them."""
+def _run(case: _Case, backend: str, dtype: torch.dtype, scan: Scan, only: bool | None = None) -> dict[str, Tensor]:
+    """Return every result by name: outputs, states, and gradients of a weighted sum of all of them.
+
+    only: True to stop before inference, False to do nothing else.
+    """
     cell = case.cell.to(dtype)
     leaves = case.leaves(dtype)
     count = len(case.state)
@@ -144,15 +156,13 @@ def _run(case: _Case, backend: str, dtype: torch.dtype, scan: Scan) -> dict[str,
     with warnings.catch_warnings():
         # torch warns of a variance over a batch without rows, which is what a step with no running sequence gets.
         warnings.filterwarnings("ignore", r"var\(\): degrees of freedom")
-        results = _outputs(run())
+        results = {} if only is False else _outputs(run())
         with torch.no_grad():
-            inference = _outputs(run())
+            inference = {} if only else _outputs(run())
     weights = torch.Generator().manual_seed(1)
-    loss = sum(
-        (v * (torch.rand(v.shape, generator=weights) + 0.5).to(v.dtype)).sum()
-        for v in results.values()
-        if v.requires_grad
-    )
+    # Drawn for every result, whether this backend lets it require a gradient or not.
+    weighted = [(v, (torch.rand(v.shape, generator=weights) + 0.5).to(v.dtype)) for v in results.values()]
+    loss = sum((v * weight).sum() for v, weight in weighted if v.requires_grad)
     wanted = {k: v for k, v in leaves.items() if v.requires_grad}
     wanted |= {f"parameter {n}": p for n, p in cell.named_parameters() if p.requires_grad}
     gradients: Sequence[Tensor | None] = [None] * len(wanted)
@@ -174,8 +184,8 @@ def _failures(
     truth: dict[str, Tensor], theirs: dict[str, Tensor], ours: dict[str, Tensor], dtype: torch.dtype
 ) -> Iterator[str]:
     longest = {
-        part: max((float(v.double().norm()) for k, v in truth.items() if k.startswith(part)), default=0.0)
-        for part in ("gradient", "")
+        kind: max((float(v.double().norm()) for k, v in truth.items() if k.startswith("gradient") == kind), default=0.0)
+        for kind in (True, False)
     }
     largest = max((float(v.abs().max()) for v in truth.values() if v.numel()), default=0.0)
     for name, exact in truth.items():
@@ -193,7 +203,7 @@ def _failures(
                 yield f"{name}: differs by {error:.2e}, largest value {scale:.2e}"
         elif exact.numel():
             error, own = float((mine.double() - exact).norm()), float((theirs[name].double() - exact).norm())
-            all_of = longest["gradient" if name.startswith("gradient") else ""]
+            all_of = longest[name.startswith("gradient")]
             allowed = _TWICE * own + _FLOOR * float(exact.norm()) + _NOISE * all_of
             if not error <= allowed:
                 yield f"{name}: error {error:.2e}, the reference loop's {own:.2e}, length {float(exact.norm()):.2e}"

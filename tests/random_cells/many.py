@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from random_cells.check import check_random_cell
+from random_cells.check import check_random_cell, kernels_needed
 from random_cells.choices import FromSeed, Replayed, smaller
 from random_cells.strategy import OPERATIONS, Written, write_cell
+from random_cells.together import built_together
 from recurra.core.errors import BackendError
 
 __all__ = ["Report", "case", "run_many", "shrunk"]
@@ -53,15 +56,32 @@ def case(seed: int, number: int) -> tuple[Written, FromSeed]:
 def run_many(n: int, seed: int, backend: str, *, first: int = 0, verbose: bool = False) -> Report:
     """Check n random cells and count."""
     report = Report()
-    for number in range(first, first + n):
+    numbers = range(first, first + n)
+    for batch in (numbers[k : k + _TOGETHER] for k in range(0, n, _TOGETHER)):
+        needed = [run for number in batch for run in kernels_needed(case(seed, number)[0].source, backend)]
+        with built_together(needed if backend == "cpp" else ()):
+            _check_all(batch, seed, backend, report, verbose)
+    return report
+
+
+_MISHAP = re.compile(r": (compile|build|trial|trace): ")
+"""Refusals that no cell should meet: an exception inside the compiler, C++ that is wrong, or other values."""
+
+_TOGETHER = 16
+"""How many cells' kernels are built as one translation unit."""
+
+
+def _check_all(numbers: Iterable[int], seed: int, backend: str, report: Report, verbose: bool) -> None:
+    for number in numbers:
         written, _ = case(seed, number)
         report.cases += 1
         began = time.perf_counter()
         try:
             check_random_cell(written.source, backend)
-        except BackendError as refusal:
-            report.refused[_reason(refusal)] += 1
         except Exception as failure:
+            if isinstance(failure, BackendError) and not _MISHAP.search(str(failure)):
+                report.refused[_reason(failure)] += 1
+                continue
             report.failed[f"{seed}:{number}"] = f"{type(failure).__name__}: {failure}"
             if verbose:
                 print(f"--- {seed}:{number} ({_feature(number)})\n{type(failure).__name__}: {failure}", flush=True)
@@ -72,7 +92,6 @@ def run_many(n: int, seed: int, backend: str, *, first: int = 0, verbose: bool =
         if verbose and number % 20 == 19:
             print(f"{number + 1}: {report.passed} equal, {len(report.failed)} failed, "
                   f"{time.perf_counter() - began:.2f} s for the last", flush=True)  # fmt: skip
-    return report
 
 
 def shrunk(seed: int, number: int, backend: str, tries: int = 150) -> str:

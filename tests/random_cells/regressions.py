@@ -4,5 +4,48 @@ from __future__ import annotations
 
 __all__ = ["REGRESSIONS"]
 
-REGRESSIONS: dict[str, str] = {}
+_HEAD = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+import recurra as rc
+CONTEXT = []
+class RandomCell(rc.Cell):
+"""
+
+REGRESSIONS: dict[str, str] = {
+    "operations_of_constants_alone_keep_their_shape": _HEAD
+    + """
+    def __init__(self):
+        super().__init__(2, 3)
+        self.weight = nn.Parameter(torch.rand(3, 1))
+    def step(self, x, state):
+        (s0,) = state
+        zero = F.pad(s0, (1, 0))[:, 0]
+        s1 = torch.tanh(s0 + F.linear(F.softplus(zero).unsqueeze(-1), self.weight))
+        return s1, (s1,)
+""",
+    "zeros_joined_to_a_slice": _HEAD
+    + """
+    def __init__(self):
+        super().__init__(2, 5)
+    def step(self, x, state):
+        (s0,) = state
+        s1 = torch.tanh(F.pad(s0[:, 1:4], (2, 0)))
+        return s1, (s1,)
+""",
+    "a_matrix_with_rows_times_a_weight_from_the_left": _HEAD
+    + """
+    def __init__(self):
+        super().__init__(2, 3)
+        self.output_shape = (5, 3)
+        self.weight = nn.Parameter(torch.rand(5, 4) - 0.5)
+    def state_shapes(self):
+        return ((4, 3),)
+    def step(self, x, state):
+        (s0,) = state
+        y = torch.matmul(self.weight, s0)
+        return y, (torch.tanh(s0 + y.sum(1, keepdim=True)),)
+""",
+}
 """Sources by name; see `strategy.random_cells` for what a source defines."""
