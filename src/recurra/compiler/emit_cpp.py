@@ -12,6 +12,7 @@ order of length), or null; descend: run time backwards.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -254,6 +255,8 @@ class _Emitter:
             )
         scope = Scope(self, group, {v: f"z + (q * {count} + {k}) * {width}" for k, v in enumerate(products)})
         body = self._epilogue(group, scope, N, wide, folded)
+        if folded > 1 and re.search(r"\bj0\b", body):
+            raise Unsupported("matmul", "the rows of a product with a matrix of each row are used in another order")
         return (
             f"    for (long block = 0; block < {-(-N // width)}; block++) {{ const long pieces = (n * {folded} + {most - 1}) / {most};\n"  # noqa: E501
             f"     for (long piece = 0, m0 = 0; piece < pieces; piece++) {{\n"
