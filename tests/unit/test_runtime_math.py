@@ -86,8 +86,10 @@ IN_DOUBLE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }  # fmt: skip
 """In double precision, whose errors are far below those looked for."""
 
-SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 1e-45, -1e-45, 88.72283, 88.72284, -87.4, -100.0, -103.9,
-           -103.98, 20.0, 20.000002, 9.02, -9.02, -17.4, -13.9, -14.4, 0.5, 1.5, 2.5, 8388607.5, 16777216.0]  # fmt: skip
+SPECIAL = [
+    0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 1e-45, -1e-45, 88.72283, 88.72284, -87.4, -100.0, -103.9,
+    -103.98, 20.0, 20.000002, 9.02, -9.02, -17.4, -13.9, -14.4, 0.5, 1.5, 2.5, 8388607.5, 16777216.0,
+]  # fmt: skip
 
 
 @cache
