@@ -18,6 +18,8 @@ setup: .venv/ready
 demo: .venv/ready
 	$(BIN)/recurra demo
 
+# Two workers of one thread each: more threads than cores wait for one another.
+test: export OMP_NUM_THREADS := 1
 test: .venv/ready
 	$(BIN)/pytest -n 2
 
