@@ -138,8 +138,28 @@ class Attentive(Cell):
         return h, (h,)
 
 
+class JoinOfJoins(Cell):
+    """Joins inside a join, on the left of a product."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.inputs = nn.Linear(input_size, hidden_size)
+        self.back = nn.Linear(4 * hidden_size, hidden_size)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        (h,) = state
+        a, b = torch.tanh(h).unsqueeze(1), torch.sigmoid(h).unsqueeze(1)
+        joined = torch.cat([torch.cat([a, b], 2), torch.cat([b, a * b], 2)], 1)
+        h = torch.tanh(self.inputs(x) + self.back(joined.flatten(1)))
+        return h, (h,)
+
+
+VECTORS = [cell for cell in map(cells.get, cells.names()) if len(cell(2, 2).input_shape) == 1]
+"""The library's cells but those over grids, whose convolutions the compiler does not know."""
+
 KINDS: list[Callable[[int, int], Cell]] = [
-    *map(cells.get, cells.names()),
+    *VECTORS,
+    JoinOfJoins,
     LayerNormLSTM,
     Leaky,
     Delta,
@@ -154,10 +174,11 @@ RAGGED = (3, 5, 0, 1, 5, 2, 4)
 def gradients(cell: Cell, backend: str, batch: int, steps: int = 5, **options: Any) -> list[Tensor]:
     """Return outputs, final states and the gradient of everything, for the same random problem every time."""
     torch.manual_seed(1)
-    dtype = next(cell.parameters()).dtype
+    dtype = next(v.dtype for v in cell.state_dict().values() if v.is_floating_point())
     x = torch.randn(steps, batch, cell.input_size, dtype=dtype, requires_grad=True)
     start = cell.initial_state(batch, dtype=dtype)
-    state = tuple(torch.randn_like(s).requires_grad_() if s.is_floating_point() else s for s in start)
+    # Positive, since some states are shares that a cell takes the logarithm of.
+    state = tuple((s + torch.rand_like(s)).requires_grad_() if s.is_floating_point() else s for s in start)
     context: tuple[Tensor, ...] = ()
     if isinstance(cell, Attentive):
         context = (

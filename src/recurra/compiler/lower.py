@@ -158,15 +158,17 @@ class _Lowering:
                 self._stores.setdefault(v, []).append(Store(self._home[v]))
             at = 0
             for part in v.values:
-                storable = self._storable(part)
-                if part.op == "cat" and part not in self._inputs:
-                    storable = (
-                        self._graph.make("to_real", (part,), (), part.shape, part.kind) if part.kind == "real" else part
-                    )
+                storable = self._joined(part)
                 for store in self._stores[v]:
                     self._stores.setdefault(storable, []).append(Store(store.buffer, v.attrs[0], at))
                 self._roots.append(storable)
                 at += part.shape[v.attrs[0]]
+
+    def _joined(self, part: Value) -> Value:
+        """Return what is written where a join has this part: a join inside a join is copied once it is whole."""
+        if part.op == "cat" and part not in self._inputs:
+            return self._graph.make(f"to_{part.kind}", (part,), (), part.shape, part.kind)
+        return self._storable(part)
 
     def _new_buffer(self, v: Value) -> Buffer:
         buffer = Buffer(f"w{len(self._scratch)}", v.shape, v.kind, "scratch")
@@ -191,7 +193,7 @@ class _Lowering:
             (a,) = v.values
             level = max([0, *(self._after(q) for q in a.values)]) if a in self._inline else max(0, self._after(a))
         elif v.op == "cat":
-            level = max(self._level(self._storable(a)) for a in v.values)
+            level = max(self._level(self._joined(a)) for a in v.values)
         elif v.op in POINTWISE:
             level = 0
             for a in v.values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -124,8 +125,8 @@ class Recurrent(nn.Module):
         return y, join_states(stack.cells, final)
 
     def initial_state(self, batch: int) -> Any:
-        """Return the state before the first step for `batch` rows, on the parameters' device and in their dtype."""
-        like = next((p for p in self.parameters() if p.is_floating_point()), None)
+        """Return the state before the first step for `batch` rows, on the weights' device and in their dtype."""
+        like = next((p for p in chain(self.parameters(), self.buffers()) if p.is_floating_point()), None)
         device, dtype = (like.device, like.dtype) if like is not None else (None, None)
         stack = self._stack()
         return join_states(stack.cells, [c.initial_state(batch, device=device, dtype=dtype) for c in stack.cells])
