@@ -11,5 +11,6 @@
     emit_cpp        C++ (with `runtime.h`)
     build           the system's compiler, and the cache
 
-No pass knows any cell. `interpret` runs a graph with PyTorch instead.
+No pass knows any cell. `interpret` runs a graph with PyTorch instead. `linear` finds steps that are linear in their
+state, which can be scanned in parallel.
 """

@@ -1,4 +1,9 @@
-"""The ways to run a cell over time, and the choice among them."""
+"""The ways to run a cell over time, and the choice among them.
+
+`auto` takes the compiled kernels where the compiler takes the cell, and else the loop. It never takes `parallel`: on a
+CPU core the scan is slower than the kernels (`benchmarks/parallel_scan.py`), and where it should pay, on a device with
+many idle cores, it has not been measured.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from recurra.core.errors import BackendError
 from recurra.core.registry import lookup
 from recurra.scan.compiled import automatic, compiled
 from recurra.scan.hoisted import hoisted
+from recurra.scan.parallel import parallel
 from recurra.scan.problem import Problem, Result
 from recurra.scan.reference import reference
 
@@ -19,7 +25,13 @@ Backend: TypeAlias = Callable[[Problem], Result]
 BACKENDS = ("auto", "reference", "hoisted", "cpp", "parallel", "triton")
 """Every name that `backend=` takes."""
 
-_RUNNERS: dict[str, Backend] = {"auto": automatic, "reference": reference, "hoisted": hoisted, "cpp": compiled}
+_RUNNERS: dict[str, Backend] = {
+    "auto": automatic,
+    "reference": reference,
+    "hoisted": hoisted,
+    "cpp": compiled,
+    "parallel": parallel,
+}
 
 
 def choose(name: str) -> Backend:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Value
+from recurra.compiler.linear import Recurrence, recurrences
 from recurra.compiler.plan import Plan, plan
 from recurra.compiler.stage import Staged, stage
 from recurra.compiler.trace import Spec, trace
@@ -44,12 +45,26 @@ class Program:
         self.refused: Unsupported | None = None
         self.compiled: Any = None
         self._plan: Plan | None = None
+        self._recurrences: list[Recurrence] | Unsupported | None = None
 
     def plan(self) -> Plan:
         """Return the plan with its backward."""
-        if self._plan is None:
-            self._plan = plan(self.staged)
-        return self._plan
+        with _lock:
+            if self._plan is None:
+                self._plan = plan(self.staged)
+            return self._plan
+
+    def recurrences(self) -> list[Recurrence]:
+        """Return how the step is linear in its state. Raises Unsupported, each time with the same reason."""
+        with _lock:
+            if self._recurrences is None:
+                try:
+                    self._recurrences = recurrences(self.staged.traced)
+                except Unsupported as refused:
+                    self._recurrences = refused
+        if isinstance(self._recurrences, Unsupported):
+            raise self._recurrences
+        return self._recurrences
 
     def leaves(self, own: Mapping[str, Tensor]) -> dict[Value, Tensor]:
         """Return the leaves that are the cell's own tensors, given by name, and the constants of its step."""

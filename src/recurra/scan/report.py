@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
+from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Value, row_size, topological
 from recurra.compiler.trace import named_tensors
 from recurra.core import Cell
 from recurra.core.errors import RecurraError
 from recurra.scan.compiled import explain
 from recurra.scan.problem import Problem
-from recurra.scan.programs import Program
+from recurra.scan.programs import Program, program_for
 from recurra.scan.scan import check_context
 
 __all__ = ["CellReport", "report"]
@@ -25,7 +26,9 @@ class CellReport:
 
     hoisted: what runs before the loop; saved: entries for each row and step that training keeps in memory; recomputed:
     operations that the backward does again; flops: of the matrix products of one row's step, forward; bytes: read and
-    written by one row's step, forward while training; source: the generated C++.
+    written by one row's step, forward while training; source: the generated C++. linear: how the new state follows
+    from the old where that is linear ("diagonal", "matrix", "changing matrix", "delay": it holds past inputs only), ""
+    where it is not.
     """
 
     name: str
@@ -37,10 +40,12 @@ class CellReport:
     flops: int = 0
     bytes: int = 0
     source: Path | None = None
+    linear: str = ""
 
     def __str__(self) -> str:
         if not self.compiled:
-            return f"{self.name}: runs by the loop\n  because    {self.reason}"
+            linear = f"\n  linear     in its state: {self.linear}" if self.linear else ""
+            return f"{self.name}: runs by the loop\n  because    {self.reason}{linear}"
         lines = [
             f"{self.name}: compiled",
             f"  hoisted    {', '.join(self.hoisted) or 'nothing'}",
@@ -48,6 +53,8 @@ class CellReport:
             f"  one step   {self.flops} FLOP and {self.bytes} bytes a row",
             f"  source     {self.source}",
         ]
+        if self.linear:
+            lines.insert(-1, f"  linear     in its state: {self.linear}")
         return "\n".join(lines)
 
 
@@ -66,10 +73,24 @@ def report(cell: Cell, name: str = "", batch: int = 1) -> CellReport:
     with torch.enable_grad():
         problem = Problem(cell, x.requires_grad_(), state, per_call, per_step, None, False, False)
         found = explain(problem)
-    return CellReport(name, False, found) if isinstance(found, str) else _describe(name, found, x.element_size())
+        linear = _linear(problem)
+    if isinstance(found, str):
+        return CellReport(name, False, found, linear=linear)
+    return _describe(name, found, x.element_size(), linear)
 
 
-def _describe(name: str, program: Program, size: int) -> CellReport:
+def _linear(problem: Problem) -> str:
+    """Return how the step is linear in its state: the least simple kind among its groups of states."""
+    kinds = ["none", "diagonal", "matrix", "changing matrix"]
+    try:
+        found = [group.kind for group in program_for(problem, True).recurrences()]
+    except Unsupported:
+        return ""
+    worst = max(found, key=kinds.index, default="none")
+    return "delay" if worst == "none" else worst
+
+
+def _describe(name: str, program: Program, size: int, linear: str) -> CellReport:
     plan = program.plan()
     forward = plan.forward
     own = [v for v in forward.results if not any(v is o for o in plan.outputs)]
@@ -82,7 +103,7 @@ def _describe(name: str, program: Program, size: int) -> CellReport:
     ]
     return CellReport(
         name, True, "", tuple(_named(v) for v in program.staged.before), sum(row_size(v.shape) for v in own),
-        _recomputed(program), kernel.flops, size * sum(row_size(v.shape) for v in moved), kernel.source,
+        _recomputed(program), kernel.flops, size * sum(row_size(v.shape) for v in moved), kernel.source, linear,
     )  # fmt: skip
 
 
