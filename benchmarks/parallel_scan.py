@@ -47,7 +47,7 @@ def main() -> None:
     lines = [
         "# The parallel scan on one CPU thread",
         "",
-        f"Forward and backward, float32, median of {options.turns} turns, milliseconds; by `benchmarks/parallel_scan.py`.",
+        f"Forward and backward, float32, median of {options.turns} turns, milliseconds: `benchmarks/parallel_scan.py`.",
         "",
         "| cell | B, T, H | compiled | scan | loop | scan / compiled |",
         "|---|---|---|---|---|---|",

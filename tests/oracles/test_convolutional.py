@@ -105,3 +105,20 @@ def test_grids_and_kernels_that_cannot_be_are_refused(name: str) -> None:
         cells.get(name)(I, H, grid=(2, 2, 2, 2))
     with pytest.raises(ArgumentError, match="kernel_size must be odd, so that the grid keeps its size, got 2"):
         cells.get(name)(I, H, kernel_size=2)
+
+
+@pytest.mark.parametrize("name", ["conv_lstm", "conv_gru"])
+def test_the_inputs_convolution_can_be_hoisted_over_all_of_time(name: str) -> None:
+    """Under `backend="hoisted"` there is one convolution fewer at every step, and one over all T * B pictures."""
+    cell = cells.get(name)(I, H).double()
+    x = torch.randn(T, B, *cell.input_shape, dtype=torch.float64, requires_grad=True)
+    counts, made = [], []
+    for backend in ("reference", "hoisted"):
+        scan(cell, x, backend=backend)
+        with torch.profiler.profile() as profile:
+            y = scan(cell, x, backend=backend, lengths=[T, 1]).y
+        counts.append(sum(e.count for e in profile.key_averages() if e.key == "aten::convolution"))
+        made.append([y, *torch.autograd.grad(y.square().sum(), [x, *cell.parameters()])])
+    per_step = counts[0] // T
+    assert counts == [per_step * T, (per_step - 1) * T + 1]
+    torch.testing.assert_close(made[1], made[0], rtol=1e-10, atol=1e-12)

@@ -390,3 +390,24 @@ def test_the_report_tells_what_was_done() -> None:
     assert report.cells[0].source.exists()
     assert report.cells[0].saved == 5 * 8
     assert "add of 32 (lstm.py" in str(report)
+
+
+class Shares(Cell):
+    """A state of shares, whose logarithm is taken, and a gradient that a trace cannot see."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.inputs = nn.Linear(input_size, hidden_size)
+
+    def initial_state(self, batch: int, **options: Any) -> State:
+        return (torch.full((batch, self.hidden_size), 1 / self.hidden_size, **options),)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        w = torch.softmax(torch.log(state[0]) + Straight.apply(self.inputs(x)), -1)
+        return w, (w,)
+
+
+@needs_compiler
+def test_a_trial_whose_random_states_prove_nothing_is_made_again_from_the_given_state() -> None:
+    with pytest.raises(BackendError, match="other values than the loop"):
+        scan(Shares(3, 4), torch.randn(2, 2, 3), backend="cpp")

@@ -33,7 +33,8 @@ class Staged:
     once, per_call, before: what has to be computed ahead of the loop; loop_once, loop_call, loop_steps: the leaves
     of the loop among parameters and what is made of them, the context, and what changes with every step; state: the
     carried state's leaves; outputs: what the loop gives at every step; new: the new state. after: y, if it is made
-    after the loop from `outputs` and leaves; None if y is `outputs[0]`.
+    after the loop from `outputs` and leaves; None if y is `outputs[0]`. foreign: why the loop cannot be compiled, where
+    it has an operation of torch that only torch can run.
     """
 
     traced: Traced
@@ -49,6 +50,7 @@ class Staged:
     outputs: list[Value]
     after: Value | None = None
     after_leaves: list[Value] = field(default_factory=list[Value])
+    foreign: Unsupported | None = None
 
     @property
     def leaves(self) -> list[Value]:
@@ -88,9 +90,6 @@ def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
     leaves = _frontier([*traced.new, *looped], lambda v: not early(v) or not _by_rows(v) or _passes(v))
     leaves = [v for v in leaves if v.op != "fill"]
     state = list(traced.state)
-    for v in (v for v in topological([*traced.new, *looped], leaves) if v not in set(leaves)):
-        if v.op in ("aten", "part"):
-            raise Unsupported(str(v.attrs[0]) if v.op == "aten" else v.op, "the compiler has no rule for it", v.where)
     loop_once = [v for v in leaves if needs[v] == _PARAMETER and v not in state]
     loop_call = [v for v in leaves if needs[v] == _CONTEXT]
     loop_steps = [v for v in leaves if needs[v] & _INPUT]
@@ -103,7 +102,16 @@ def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
         loop_once, loop_call, loop_steps, looped,
         traced.y if traced.y in after else None,
         [*looped, *extra],
+        _foreign([*traced.new, *looped], leaves),
     )  # fmt: skip
+
+
+def _foreign(roots: Iterable[Value], leaves: list[Value]) -> Unsupported | None:
+    known = set(leaves)
+    for v in topological(roots, leaves):
+        if v.op in ("aten", "part") and v not in known:
+            return Unsupported(str(v.attrs[0]) if v.op == "aten" else v.op, "the compiler has no rule for it", v.where)
+    return None
 
 
 def _by_rows(v: Value) -> bool:

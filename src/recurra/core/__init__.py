@@ -3,6 +3,7 @@
 from recurra.core.cell import Cell, Context, Shared, call_step
 from recurra.core.protocols import Batch, Head, Network, StreamingNetwork, Trainable
 from recurra.core.state import PerLayer, Shape, State, StateShape, index_rows, split_shape
+from recurra.core.tree_cell import TreeCell
 from recurra.core.wrapper import Wrapper
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "StateShape",
     "StreamingNetwork",
     "Trainable",
+    "TreeCell",
     "Wrapper",
     "call_step",
     "index_rows",

@@ -19,17 +19,21 @@ __all__ = ["class_from_file", "discover", "lookup"]
 T = TypeVar("T")
 
 
-def discover(package: str, folders: Iterable[str], base: type[T]) -> dict[str, type[T]]:
+def discover(package: str, folders: Iterable[str], base: type[T], *others: type) -> dict[str, type[T]]:
     """Import every module of a package and return `{file stem: the one public subclass of base it defines}`.
 
-    Folders in the package, and modules whose name begins with an underscore, are passed over.
+    Folders in the package, and modules whose name begins with an underscore, are passed over; so are those that define
+    a subclass of one of the other bases instead, which are discovered apart.
     """
     found: dict[str, type[T]] = {}
     for module in sorted(pkgutil.iter_modules(folders), key=lambda m: m.name):
         if module.name.startswith("_") or module.ispkg:
             continue
         name = f"{package}.{module.name}"
-        classes = _subclasses_in(vars(importlib.import_module(name)), base, name)
+        namespace = vars(importlib.import_module(name))
+        classes = _subclasses_in(namespace, base, name)
+        if not classes and any(_subclasses_in(namespace, other, name) for other in others):
+            continue
         if len(classes) != 1:
             names = ", ".join(c.__name__ for c in classes) or "none"
             raise CellError(f"{name} must define exactly one public {base.__name__}, found {names}")

@@ -42,7 +42,7 @@ class Program:
         self.before = Evaluation(staged.before, [*fixed, traced.x, *traced.context, *staged.once])
         self.after = Evaluation([staged.after], staged.after_leaves) if staged.after is not None else None
         self.loop = Evaluation([*staged.outputs, *staged.new], staged.leaves)
-        self.refused: Unsupported | None = None
+        self.refused = staged.foreign
         self.compiled: Any = None
         self._plan: Plan | None = None
         self._recurrences: list[Recurrence] | Unsupported | None = None

@@ -25,14 +25,15 @@ def reference(problem: Problem) -> Result:
     if problem.reverse:
         x, *per_step = (reverse_valid(v, problem.lengths) for v in (x, *per_step))
     rows = Rows(problem.lengths, *x.shape[:2], device=x.device)
-    x, *per_step = (rows.sort(v, 1) for v in (x, *per_step))
+    # Not x[t], whose gradient would be a whole sequence of zeros but for one step.
+    xs, *timed = (rows.sort(v, 1).unbind(0) for v in (x, *per_step))
     state = tuple(rows.sort(s, 0) for s in problem.state)
     per_call = tuple(c if isinstance(c, Shared) else rows.sort(c, 0) for c in problem.per_call)
 
     outputs: list[Tensor] = []
     history: list[State] = []
     for t, n in enumerate(rows.running):
-        y, new = _step(problem, x[t], state, per_call, tuple(v[t] for v in per_step), n)
+        y, new = _step(problem, xs[t], state, per_call, tuple(v[t] for v in timed), n)
         outputs.append(rows.pad(y))
         if problem.keep_states:
             history.append(tuple(rows.pad(s) for s in new))
