@@ -47,5 +47,37 @@ REGRESSIONS: dict[str, str] = {
         y = torch.matmul(self.weight, s0)
         return y, (torch.tanh(s0 + y.sum(1, keepdim=True)),)
 """,
+    "a_join_in_a_join_in_another_order_of_making": _HEAD
+    + """
+    def __init__(self):
+        super().__init__(2, 1)
+        self.output_shape = (5,)
+    def step(self, x, state):
+        (s0,) = state
+        v0 = torch.exp(s0 * x[:, :1])
+        return torch.cat([v0, F.pad(v0, (2, 1))], 1), (torch.tanh(v0),)
+""",
+    "a_join_along_one_dimension_in_a_join_along_another": _HEAD
+    + """
+    def __init__(self):
+        super().__init__(2, 3)
+        self.output_shape = (4, 6)
+    def step(self, x, state):
+        (s0,) = state
+        v0 = torch.tanh(s0 + x.sum(1, keepdim=True))
+        rows = torch.stack([v0, s0], 1)
+        return torch.cat([torch.cat([rows, v0.exp()[:, None]], 1), rows.flip(1)[:, :1]], 1).repeat(1, 1, 2), (v0,)
+""",
+    "a_join_made_before_the_loop_and_cut_in_it": _HEAD
+    + """
+    def __init__(self):
+        super().__init__(20, 6)
+        self.a, self.b, self.c = nn.Linear(20, 3), nn.Linear(20, 3), nn.Linear(6, 6)
+    def step(self, x, state):
+        (s0,) = state
+        gates = torch.cat([torch.tanh(self.a(x)), torch.sigmoid(self.b(x))], 1)
+        s1 = torch.cat([s0[:, 2:], s0[:, :2]], 1) * gates
+        return s1, (torch.tanh(s1 + self.c(s0)),)
+""",
 }
 """Sources by name; see `strategy.random_cells` for what a source defines."""

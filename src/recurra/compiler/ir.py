@@ -81,6 +81,11 @@ class Graph:
     def __init__(self) -> None:
         self._table: dict[tuple[Any, ...], Value] = {}
         self.where = ""
+        self._leaves: set[Value] = set()
+
+    def protect(self, leaves: Iterable[Value]) -> None:
+        """Look no longer behind these values: from now on they are given, and what they were made of is not."""
+        self._leaves.update(leaves)
 
     def make(self, op: str, args: Sequence[Arg], attrs: tuple[Any, ...], shape: Dims, kind: str) -> Value:
         """Return the value `op(*args; attrs)`."""
@@ -130,7 +135,7 @@ class Graph:
 
     def reshape(self, v: Value, shape: Dims) -> Value:
         """Return v's numbers, in order, in another shape."""
-        if v.op == "reshape":
+        if self._made_by("reshape", v):
             v = v.values[0]
         if v.shape == shape:
             return v
@@ -148,9 +153,9 @@ class Graph:
         shape = tuple(v.shape[d] for d in order)
         if v.op == "fill":
             return self.fill(v.attrs[0], shape, v.kind)
-        if v.op == "permute":
+        if self._made_by("permute", v):
             return self.permute(v.values[0], [v.attrs[0][d] for d in order])
-        if v.op == "mm" and order == (1, 0) and len(v.args) == 2:
+        if self._made_by("mm", v) and order == (1, 0) and len(v.args) == 2:
             a, w = v.values
             return self.make("mm", (self.permute(w, order), self.permute(a, order)), (), shape, v.kind)
         return self.make("permute", (v,), (order,), shape, v.kind)
@@ -162,10 +167,10 @@ class Graph:
             return v
         if v.op == "fill":
             return self.fill(v.attrs[0], shape, v.kind)
-        if v.op == "slice" and v.attrs[0] == dim:
+        if self._made_by("slice", v) and v.attrs[0] == dim:
             _, first, stride = v.attrs
             return self.slice(v.values[0], dim, first + start * stride, length, step * stride)
-        if v.op == "cat" and v.attrs[0] == dim and step == 1:
+        if self._made_by("cat", v) and v.attrs[0] == dim and step == 1:
             at = 0
             for part in v.values:
                 if at <= start and start + length <= at + part.shape[dim]:
@@ -175,7 +180,8 @@ class Graph:
 
     def cat(self, parts: Sequence[Value], dim: int) -> Value:
         """Return values joined along `dim`."""
-        parts = [p for p in parts if p.shape[dim]]
+        flat = [q for p in parts for q in (p.values if self._made_by("cat", p) and p.attrs == (dim,) else (p,))]
+        parts = [p for p in flat if p.shape[dim]]
         if len(parts) == 1:
             return parts[0]
         size = sum(p.shape[dim] for p in parts)
@@ -184,7 +190,7 @@ class Graph:
             return self.fill(parts[0].attrs[0], shape, parts[0].kind)
         first = parts[0]
         if (
-            all(p.op == "slice" for p in parts)
+            all(self._made_by("slice", p) for p in parts)
             and all(p.values[0] is first.values[0] and p.attrs[0] == dim for p in parts)
             and first.values[0].shape == shape
             and [p.attrs[1:] for p in parts] == [(_offset(parts, k, dim), 1) for k in range(len(parts))]
@@ -202,7 +208,7 @@ class Graph:
 
     def mm(self, a: Value, w: Value) -> Value:
         """Return the matrix product of a (rows, K) and w (K, N); a product of joined columns is split."""
-        if a.op == "cat" and a.attrs[0] == 1:
+        if self._made_by("cat", a) and a.attrs[0] == 1:
             at, total = 0, None
             for part in a.values:
                 product = self.mm(part, self.slice(w, 0, at, part.shape[1]))
@@ -218,6 +224,9 @@ class Graph:
     def stop(self, v: Value) -> Value:
         """Return v, through which no gradient flows."""
         return v if v.op in ("stop", "fill") or v.kind != "real" else self.make("stop", (v,), (), v.shape, v.kind)
+
+    def _made_by(self, op: str, v: Value) -> bool:
+        return v.op == op and v not in self._leaves
 
     def _reduce(self, op: str, v: Value, dims: Iterable[int], keep: bool) -> Value:
         dims = tuple(sorted(d % len(v.shape) for d in dims))

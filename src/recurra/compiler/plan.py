@@ -55,6 +55,7 @@ class Plan:
 def plan(staged: Staged, derive: bool = True) -> Plan:
     """Run differentiate, canonicalise and partition; every graph is verified."""
     graph = staged.traced.graph
+    graph.protect(staged.leaves)
     derived = differentiate(staged) if derive else None
     forward_roots = [*staged.outputs, *staged.new]
     carried = derived.carried if derived else []
