@@ -192,7 +192,8 @@ def gradients(cell: Cell, backend: str, batch: int, steps: int = 5, **options: A
     assert isinstance(loss, Tensor)
     inputs = [t for t in [x, *state, *context, *cell.parameters()] if t.requires_grad]
     grads = torch.autograd.grad(loss, inputs, allow_unused=True)
-    return [*(m.detach() for m in made), *(torch.zeros(()) if g is None else g for g in grads)]
+    zeroed = (torch.zeros_like(t) if g is None else g for t, g in zip(inputs, grads, strict=True))
+    return [*(m.detach() for m in made), *zeroed]
 
 
 def assert_equal(found: list[Tensor], truth: list[Tensor], tolerance: float) -> None:

@@ -27,6 +27,8 @@ class ElmanCell(Cell):
     Deviation: tanh or relu instead of the logistic function, and two bias vectors, both as in `torch.nn.RNN`.
     """
 
+    droppable = (0,)
+
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh", bias: bool = True) -> None:
         super().__init__(input_size, hidden_size)
         if nonlinearity not in _ACTIVATIONS:

@@ -35,6 +35,8 @@ class GRUCell(Cell):
     Deviation: the reset gate comes after the product, as in `torch.nn.GRU`; `gru_reset_before` is the paper's form.
     """
 
+    gates = ("reset", "keep", "new")
+
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__(input_size, hidden_size)
         self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
@@ -44,9 +46,14 @@ class GRUCell(Cell):
         uniform_(self.parameters(), hidden_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.masked_step(x, state, None)
+
+    def masked_step(self, x: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
+        """Take a step whose matrix products see h_{t-1} times the mask `(B, hidden_size)`; z keeps h_{t-1} whole."""
         (h,) = state
+        seen = h if mask is None else h * mask
         xr, xz, xn = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, -1)
-        hr, hz, hn = F.linear(h, self.weight_hh, self.bias_hh).chunk(3, -1)
+        hr, hz, hn = F.linear(seen, self.weight_hh, self.bias_hh).chunk(3, -1)
         r = torch.sigmoid(xr + hr)
         z = torch.sigmoid(xz + hz)
         g = torch.tanh(xn + r * hn)

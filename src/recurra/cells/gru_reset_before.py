@@ -30,6 +30,8 @@ class GRUResetBeforeCell(Cell):
     Deviation: biases, which the paper leaves out.
     """
 
+    gates = ("reset", "keep", "new")
+
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__(input_size, hidden_size)
         self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
@@ -38,10 +40,15 @@ class GRUResetBeforeCell(Cell):
         uniform_(self.parameters(), hidden_size)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.masked_step(x, state, None)
+
+    def masked_step(self, x: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
+        """Take a step whose matrix products see h_{t-1} times the mask `(B, hidden_size)`; z keeps h_{t-1} whole."""
         (h,) = state
+        seen = h if mask is None else h * mask
         H = self.hidden_size
         x_rz, x_n = F.linear(x, self.weight_ih, self.bias).split([2 * H, H], -1)
-        r, z = torch.sigmoid(x_rz + F.linear(h, self.weight_hh[: 2 * H])).chunk(2, -1)
-        g = torch.tanh(x_n + F.linear(r * h, self.weight_hh[2 * H :]))
+        r, z = torch.sigmoid(x_rz + F.linear(seen, self.weight_hh[: 2 * H])).chunk(2, -1)
+        g = torch.tanh(x_n + F.linear(r * seen, self.weight_hh[2 * H :]))
         h = z * h + (1 - z) * g
         return h, (h,)

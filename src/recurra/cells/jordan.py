@@ -26,6 +26,8 @@ class JordanCell(Cell):
     Deviation: the plan and state units of the report, with their own decay, are left out; the state is y_{t-1} itself.
     """
 
+    droppable = (0,)
+
     def __init__(self, input_size: int, hidden_size: int, output_size: int | None = None) -> None:
         super().__init__(input_size, hidden_size)
         outputs = hidden_size if output_size is None else output_size

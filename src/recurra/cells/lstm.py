@@ -27,6 +27,9 @@ class LSTMCell(Cell):
     Deviation: no peepholes, two bias vectors and tanh for both squashing functions, all as in `torch.nn.LSTM`.
     """
 
+    gates = ("write", "keep", "new", "read")
+    droppable = (0,)
+
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__(input_size, hidden_size)
         self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))

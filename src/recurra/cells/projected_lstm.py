@@ -29,6 +29,9 @@ class ProjectedLSTMCell(Cell):
     Deviation: no peepholes and no non-recurrent projection, as in `torch.nn.LSTM(proj_size=...)`.
     """
 
+    gates = ("write", "keep", "new", "read")
+    droppable = (0,)
+
     def __init__(self, input_size: int, hidden_size: int, proj_size: int | None = None, bias: bool = True) -> None:
         super().__init__(input_size, hidden_size)
         projected = (hidden_size + 1) // 2 if proj_size is None else proj_size

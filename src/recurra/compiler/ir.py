@@ -118,6 +118,9 @@ class Graph:
         numbers = [a for a in same if not isinstance(a, Value)]
         if len(numbers) == len(same):
             return self.fill(_number(op, numbers, kind), shape, kind)
+        if op == "where" and not isinstance(same[0], Value):
+            chosen = same[1 if same[0] else 2]
+            return chosen if isinstance(chosen, Value) else self.fill(chosen, shape, kind)
         return _simplified(op, same) or self.make(op, same, (), shape, kind)
 
     def _plain(self, a: Arg, shape: Dims) -> Arg:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,13 @@ class Cell(nn.Module):
         input_size, hidden_size: as given.
         input_shape: shape of one input without the batch, `(input_size,)` unless the cell sets it.
         output_shape: shape of one output without the batch, `(hidden_size,)` unless the cell sets it.
+        gates: what each block of rows of the biases does, in order: "keep" (1 keeps the old state), "write" (1 lets the
+            new value in), "read", "reset", "new"; for the initialisers `forget_bias_` and `chrono_`.
+        droppable: the states that a step uses in matrix products alone, so that recurrent dropout may mask them.
     """
+
+    gates: ClassVar[tuple[str, ...]] = ()
+    droppable: ClassVar[tuple[int, ...]] = ()
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["orthogonal_gates_", "uniform_"]
+from recurra.core.errors import ArgumentError
+
+__all__ = ["chrono_", "forget_bias_", "orthogonal_gates_", "uniform_"]
 
 
 def uniform_(parameters: Iterable[Tensor], hidden_size: int) -> None:
@@ -27,3 +29,79 @@ def orthogonal_gates_(weight: Tensor, gates: int) -> None:
     """
     for block in weight.chunk(gates, 0):
         nn.init.orthogonal_(block)
+
+
+@torch.no_grad()
+def forget_bias_(module: nn.Module, value: float = 1.0) -> None:
+    """Set the bias of every gate that keeps the old state, so that gates begin open: sigmoid(1) = 0.73, not a half.
+
+    module: a cell, or anything with cells or torch's own LSTM or GRU layers in it. A cell says by `Cell.gates` which of
+    its gates keep; where a cell has only gates that write (1 - keep), they get -value. Where two bias vectors are
+    added, as in torch, the first gets the value and the second zero, so that their *sum* is what was asked for. The
+    value replaces what was there.
+
+    Source: Gers, Schmidhuber and Cummins, "Learning to forget" (2000); Jozefowicz et al., "An empirical exploration of
+    recurrent network architectures" (2015), value 1. Raises ArgumentError where nothing has such a gate.
+    """
+    for blocks in _gate_biases(module):
+        kept = "keep" if "keep" in blocks else "write"
+        _share(blocks[kept], lambda bias, kept=kept: bias.fill_(value if kept == "keep" else -value))
+
+
+@torch.no_grad()
+def chrono_(module: nn.Module, longest: int) -> None:
+    """Set gate biases so that units remember for times spread evenly up to `longest` steps.
+
+        b_keep = log(u),    b_write = -b_keep,    u ~ U(1, longest - 1) for each unit
+
+    A gate sigmoid(b) keeps for about 1 + exp(b) steps. As in `forget_bias_`: any module, the sum of two bias vectors is
+    what counts, biases of other gates stay. longest: the longest dependency expected, in steps, at least 3.
+
+    Source: Tallec and Ollivier, "Can recurrent neural networks warp time?" (2018), arXiv v1, section 2.
+    Raises ArgumentError where nothing has such a gate.
+    """
+    if longest < 3:
+        raise ArgumentError(f"longest must be at least 3 steps, got {longest}")
+    for blocks in _gate_biases(module):
+        biases = blocks.get("keep") or blocks["write"]
+        times = torch.empty_like(biases[0]).uniform_(1.0, longest - 1.0).log_()
+        for gate, sign in (("keep", 1.0), ("write", -1.0)):
+            _share(blocks.get(gate, []), lambda bias, b=sign * times: bias.copy_(b))
+
+
+def _share(biases: Sequence[Tensor], fill: Callable[[Tensor], Tensor]) -> None:
+    """Give the whole of a value to the first of the biases that are added up."""
+    for k, bias in enumerate(biases):
+        fill(bias) if k == 0 else bias.zero_()
+
+
+def _gate_biases(module: nn.Module) -> Iterator[Mapping[str, Sequence[Tensor]]]:
+    """Yield for each cell in a module, and each layer and direction of torch's layers, the biases of every gate."""
+    found = False
+    for part in module.modules():
+        gates, groups = _gates_and_biases(part)
+        if not {"keep", "write"} & set(gates):
+            continue
+        for biases in groups:
+            found = True
+            chunks = [bias.chunk(len(gates), 0) for bias in biases]
+            yield {gate: [c[k] for c in chunks] for k, gate in enumerate(gates)}
+    if not found:
+        raise ArgumentError(
+            f"expected a cell or layer with biases of gates that keep or write, got {type(module).__name__}: "
+            "give a gated cell with bias=True"
+        )
+
+
+_OF_TORCH = {"LSTM": ("write", "keep", "new", "read"), "GRU": ("reset", "keep", "new")}
+
+
+def _gates_and_biases(part: nn.Module) -> tuple[tuple[str, ...], Sequence[Sequence[Tensor]]]:
+    """Return a module's gates, and its bias vectors in groups that are added up."""
+    own = dict(part.named_parameters(recurse=False))
+    if isinstance(part, nn.RNNBase):
+        layers = [name.removeprefix("bias_ih") for name in own if name.startswith("bias_ih")]
+        return _OF_TORCH.get(part.mode, ()), [[own[f"bias_ih{k}"], own[f"bias_hh{k}"]] for k in layers]
+    gates: tuple[str, ...] = getattr(part, "gates", ())
+    biases: list[Tensor] = [value for name, value in own.items() if name in ("bias", "bias_ih", "bias_hh")]
+    return gates, [biases] if biases else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -87,6 +88,12 @@ class Case:
             _pad(v, lengths, value) if timed else v for v, timed in zip(self.given, self.over_time, strict=True)
         )
         return replace(self, x=_pad(self.x, lengths, value), given=given)
+
+    def exact(self) -> Case:
+        """Return the same call in float64, its values exactly these."""
+        given = tuple(v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for v in self.given)
+        state = tuple(s.double() if s.is_floating_point() else s for s in self.state)
+        return replace(self, cell=deepcopy(self.cell).double(), x=self.x.double(), state=state, given=given)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every floating tensor that the call's results depend on, by name."""

@@ -26,19 +26,24 @@ def expect_equal(what: str, got: Tensor | Sequence[Tensor], expected: Tensor | S
 
 
 def expect_close(
-    what: str, got: Tensor | Sequence[Tensor], expected: Tensor | Sequence[Tensor], *, summed: bool = False
+    what: str,
+    got: Tensor | Sequence[Tensor],
+    expected: Tensor | Sequence[Tensor],
+    *,
+    summed: bool = False,
+    slack: float = 0.0,
 ) -> None:
     """Raise LawError unless the tensors agree in shape and dtype, and in values up to rounding (`TOLERANCES`).
 
     summed: each entry is a sum whose terms may cancel (a gradient, over time and rows), so that its rounding is
-    relative to the tensor's largest entry and not to its own.
+    relative to the tensor's largest entry and not to its own. slack: what `expected` itself is known to be off by.
     """
     for name, g, e in _pairs(what, got, expected):
         rtol, atol = TOLERANCES.get(e.dtype, (0.0, 0.0))
         if summed and e.numel() and bool(e.isfinite().all()):
             atol += rtol * float(e.detach().abs().max())
             rtol = 0.0
-        _compare(name, g, e, rtol, atol)
+        _compare(name, g, e, rtol, atol + slack)
 
 
 def _pairs(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from recurra.core import Cell, Context, State, StateShape, Wrapper, call_step
-from recurra.core.errors import ArgumentError, ShapeError
+from recurra.core.errors import ArgumentError
+from recurra.core.forcing import teacher_forcing
 
 __all__ = ["BackProjection"]
 
@@ -67,20 +68,13 @@ class BackProjection(Wrapper):
     def make_context(
         self, given: tuple[Any, ...], steps: int, batch: int, device: torch.device, dtype: torch.dtype
     ) -> Context:
-        targets = given[0] if given else None
-        rest = given[1:]
         expected = (steps, batch, *self.output_shape)
-        if targets is None:
+        teacher, rest = teacher_forcing(given, expected)
+        if teacher is None:
             targets = torch.zeros((), device=device, dtype=dtype).expand(expected)
-            forced = torch.zeros((), device=device, dtype=torch.bool).expand(steps, batch)
-        else:
-            if tuple(targets.shape) != expected:
-                raise ShapeError(f"teacher forcing expects targets of shape {expected}, got {tuple(targets.shape)}")
-            forced = torch.ones((), device=device, dtype=torch.bool).expand(steps, batch)
-            if rest and isinstance(rest[0], Tensor) and rest[0].dtype == torch.bool:
-                forced, rest = rest[0], rest[1:]
+            teacher = targets, torch.zeros((), device=device, dtype=torch.bool).expand(steps, batch, 1)
         per_call, per_step = self.cell.make_context(rest, steps, batch, device, dtype)
-        return per_call, (*per_step, targets, forced.unsqueeze(-1))
+        return per_call, (*per_step, *teacher)
 
     def step(self, x: Tensor, state: State, context: tuple[Any, ...] = ()) -> tuple[Tensor, State]:
         *inner_context, target, forced = context

@@ -22,11 +22,17 @@ _CALLS: tuple[dict[str, Any], ...] = (
 
 
 def every_backend_equals_the_reference(subject: Subject) -> None:
-    """Every backend that takes the cell equals the reference loop: outputs, states and gradients."""
+    """Every backend that takes the cell equals the reference loop: outputs, states and gradients.
+
+    Where a cell itself blows rounding up (a norm over few, nearly equal numbers), two right results in float32 are as
+    far apart as the reference is from float64: gradients may differ by that much more.
+    """
     for dtype in (torch.float64, torch.float32):
         case = subject.case(steps=5, batch=4, dtype=dtype)
         for options in _CALLS:
             truth, true_grads = case.gradients(backend="reference", **options)
+            _, exact = case.exact().gradients(backend="reference", **options)
+            rounding = {k: float((g - exact[k]).abs().max()) if g.numel() else 0.0 for k, g in true_grads.items()}
             for backend in BACKENDS:
                 if backend == "reference":
                     continue
@@ -39,4 +45,4 @@ def every_backend_equals_the_reference(subject: Subject) -> None:
                 expect_close(f"final state {said}", result.state, truth.state)
                 expect_close(f"states {said}", result.states or (), truth.states or ())
                 for name, g in grads.items():
-                    expect_close(f"gradient of {name} {said}", g, true_grads[name], summed=True)
+                    expect_close(f"gradient of {name} {said}", g, true_grads[name], summed=True, slack=rounding[name])
