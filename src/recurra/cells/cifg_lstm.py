@@ -29,7 +29,7 @@ class CIFGLSTMCell(Cell):
     Deviation: no peepholes.
     """
 
-    gates = ("write", "new", "read")
+    gates = ("replace", "new", "read")
     droppable = (0,)
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

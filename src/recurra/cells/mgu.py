@@ -29,7 +29,7 @@ class MGUCell(Cell):
     Deviation: none.
     """
 
-    gates = ("write", "new")
+    gates = ("replace", "new")
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

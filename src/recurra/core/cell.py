@@ -59,8 +59,9 @@ class Cell(nn.Module):
         input_size, hidden_size: as given.
         input_shape: shape of one input without the batch, `(input_size,)` unless the cell sets it.
         output_shape: shape of one output without the batch, `(hidden_size,)` unless the cell sets it.
-        gates: what each block of rows of the biases does, in order: "keep" (1 keeps the old state), "write" (1 lets the
-            new value in), "read", "reset", "new"; for the initialisers `forget_bias_` and `chrono_`.
+        gates: what each block of rows of the biases does, in order: "keep" (1 keeps the old state), "replace" (1 puts
+            the new value in its place), "write" (1 adds the new value to it), "read", "reset", "new"; the initialisers
+            `forget_bias_` and `chrono_` go by it.
         droppable: the states that a step uses in matrix products alone, so that recurrent dropout may mask them.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,23 +36,22 @@ def forget_bias_(module: nn.Module, value: float = 1.0) -> None:
     """Set the bias of every gate that keeps the old state, so that gates begin open: sigmoid(1) = 0.73, not a half.
 
     module: a cell, or anything with cells or torch's own LSTM or GRU layers in it. A cell says by `Cell.gates` which of
-    its gates keep; where a cell has only gates that write (1 - keep), they get -value. Where two bias vectors are
-    added, as in torch, the first gets the value and the second zero, so that their *sum* is what was asked for. The
-    value replaces what was there.
+    its gates keep; a gate that replaces (1 - keep) gets -value. Where two bias vectors are added, as in torch, the
+    first gets the value and the second zero, so that their *sum* is what was asked for, whatever was there before.
 
     Source: Gers, Schmidhuber and Cummins, "Learning to forget" (2000); Jozefowicz et al., "An empirical exploration of
     recurrent network architectures" (2015), value 1. Raises ArgumentError where nothing has such a gate.
     """
     for blocks in _gate_biases(module):
-        kept = "keep" if "keep" in blocks else "write"
-        _share(blocks[kept], lambda bias, kept=kept: bias.fill_(value if kept == "keep" else -value))
+        _set_sum(blocks.get("keep"), value)
+        _set_sum(blocks.get("replace"), -value)
 
 
 @torch.no_grad()
 def chrono_(module: nn.Module, longest: int) -> None:
     """Set gate biases so that units remember for times spread evenly up to `longest` steps.
 
-        b_keep = log(u),    b_write = -b_keep,    u ~ U(1, longest - 1) for each unit
+        b_keep = log(u),    b_write = b_replace = -b_keep,    u ~ U(1, longest - 1) for each unit
 
     A gate sigmoid(b) keeps for about 1 + exp(b) steps. As in `forget_bias_`: any module, the sum of two bias vectors is
     what counts, biases of other gates stay. longest: the longest dependency expected, in steps, at least 3.
@@ -63,16 +62,16 @@ def chrono_(module: nn.Module, longest: int) -> None:
     if longest < 3:
         raise ArgumentError(f"longest must be at least 3 steps, got {longest}")
     for blocks in _gate_biases(module):
-        biases = blocks.get("keep") or blocks["write"]
-        times = torch.empty_like(biases[0]).uniform_(1.0, longest - 1.0).log_()
-        for gate, sign in (("keep", 1.0), ("write", -1.0)):
-            _share(blocks.get(gate, []), lambda bias, b=sign * times: bias.copy_(b))
+        remembering = blocks.get("keep") or blocks["replace"]
+        logs = torch.empty_like(remembering[0]).uniform_(1.0, longest - 1.0).log_()
+        for gate, sign in (("keep", 1), ("replace", -1), ("write", -1)):
+            _set_sum(blocks.get(gate), sign * logs)
 
 
-def _share(biases: Sequence[Tensor], fill: Callable[[Tensor], Tensor]) -> None:
-    """Give the whole of a value to the first of the biases that are added up."""
-    for k, bias in enumerate(biases):
-        fill(bias) if k == 0 else bias.zero_()
+def _set_sum(biases: Sequence[Tensor] | None, value: float | Tensor) -> None:
+    """Make the sum of some biases a value: the first of them holds it all."""
+    for k, bias in enumerate(biases or ()):
+        bias[...] = value if k == 0 else 0.0
 
 
 def _gate_biases(module: nn.Module) -> Iterator[Mapping[str, Sequence[Tensor]]]:
@@ -80,7 +79,7 @@ def _gate_biases(module: nn.Module) -> Iterator[Mapping[str, Sequence[Tensor]]]:
     found = False
     for part in module.modules():
         gates, groups = _gates_and_biases(part)
-        if not {"keep", "write"} & set(gates):
+        if not {"keep", "replace"} & set(gates):
             continue
         for biases in groups:
             found = True
@@ -88,7 +87,7 @@ def _gate_biases(module: nn.Module) -> Iterator[Mapping[str, Sequence[Tensor]]]:
             yield {gate: [c[k] for c in chunks] for k, gate in enumerate(gates)}
     if not found:
         raise ArgumentError(
-            f"expected a cell or layer with biases of gates that keep or write, got {type(module).__name__}: "
+            f"expected a cell or layer with biases of gates that keep or replace, got {type(module).__name__}: "
             "give a gated cell with bias=True"
         )
 

@@ -58,7 +58,7 @@ def _small(problem: Problem) -> Problem:
         problem.cell,
         like(problem.x, _STEPS, _BATCH, keep=2),
         tuple(like(s, _BATCH, keep=1) for s in problem.state),
-        tuple(c if isinstance(c, Shared) else like(c, _BATCH, keep=1) for c in problem.per_call),
+        tuple(Shared(_alone(c.tensor)) if isinstance(c, Shared) else like(c, _BATCH, keep=1) for c in problem.per_call),
         tuple(like(c, _STEPS, _BATCH, keep=2) for c in problem.per_step),
         None,
         problem.reverse,
@@ -71,6 +71,11 @@ def _start(s: Tensor) -> Tensor:
     with torch.no_grad():
         rows = s[:1].repeat(_BATCH, *[1] * (s.dim() - 1)).detach()
     return rows.requires_grad_() if rows.is_floating_point() else rows
+
+
+def _alone(t: Tensor) -> Tensor:
+    """Return a tensor cut off from what it was made of: the trial's gradients must not use up the caller's graph."""
+    return t.detach().requires_grad_(t.is_floating_point())
 
 
 def _values(problem: Problem, run: Callable[[Problem], Result], train: bool) -> Sequence[Tensor]:
@@ -90,7 +95,7 @@ def _values(problem: Problem, run: Callable[[Problem], Result], train: bool) -> 
 
 
 def _differentiable(problem: Problem) -> list[Tensor]:
-    context: State = tuple(c for c in problem.per_call if isinstance(c, Tensor))
+    context: State = tuple(c.tensor if isinstance(c, Shared) else c for c in problem.per_call)
     given = [problem.x, *problem.state, *context, *problem.per_step]
     own = [t for t in problem.cell.parameters() if t.requires_grad]
     bound = [t for t in problem.cell._parameters.values() if t is not None and t.requires_grad]

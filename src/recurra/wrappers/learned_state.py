@@ -27,7 +27,8 @@ class LearnedState(Wrapper):
 
     def __init__(self, cell: Cell) -> None:
         super().__init__(cell)
-        first = cell.initial_state(1)
+        like = next((p for p in cell.parameters() if p.is_floating_point()), torch.zeros(()))
+        first = cell.initial_state(1, device=like.device, dtype=like.dtype)
         learned = {str(k): nn.Parameter(s[0].detach().clone()) for k, s in enumerate(first) if s.is_floating_point()}
         self.initial = nn.ParameterDict(learned)
 
