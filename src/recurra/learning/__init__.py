@@ -1,10 +1,13 @@
-"""Learning: the trainer, the model folder and its files, truncated backpropagation through time, clipping."""
+"""Learning: the trainer, the model folder and its files, truncated backpropagation through time, clipping; readouts
+in closed form."""
 
 from recurra.learning.checkpoint import Checkpoint, Counters, restore_weights
 from recurra.learning.clipping import clip_gradients, gradient_norm
 from recurra.learning.folder import FORMAT_VERSION, ModelFolder
 from recurra.learning.options import DEFAULT_EPOCHS, TrainerOptions
 from recurra.learning.progress import Progress, RichProgress, SilentProgress
+from recurra.learning.recursive_least_squares import RecursiveLeastSquares
+from recurra.learning.ridge import Ridge
 from recurra.learning.trainer import Result, Trainer, make_optimizer
 from recurra.learning.truncated_bptt import TruncatedBPTT
 from recurra.learning.weights import load_tensors, save_tensors
@@ -16,8 +19,10 @@ __all__ = [
     "Counters",
     "ModelFolder",
     "Progress",
+    "RecursiveLeastSquares",
     "Result",
     "RichProgress",
+    "Ridge",
     "SilentProgress",
     "Trainer",
     "TrainerOptions",
