@@ -1,4 +1,5 @@
 """What holds in every test: one thread, fixed seeds, repeatable examples of hypothesis, NaN in fresh memory."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -8,7 +8,9 @@ import pytest
 from typer.main import get_command_from_info
 
 import recurra
+from recurra.cli.cell_table import cell_table
 from recurra.cli.main import make_app
+from recurra.scan import cpp_compiler
 from recurra.testing import check_cell
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +60,12 @@ def test_the_architecture_lists_every_room_and_only_files_that_exist():
     named = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text)
     assert named
     assert not [name for name in named if not (package / name).exists()]
+
+
+@pytest.mark.skipif(cpp_compiler() is None, reason="there is no C++ compiler on this machine")
+def test_the_table_of_cells_is_current():
+    said = (ROOT / "docs/cells.md").read_text("utf-8")
+    assert cell_table(128, 128) == said, "make it anew: recurra cells --markdown > docs/cells.md"
 
 
 def test_the_changelog_knows_this_version():

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 QUICK = {
+    "bare_unit": [],
     "drop_in": ["--steps", "3"],
     "from_scratch": [],
     "own_cell": [],
@@ -50,6 +51,15 @@ def test_from_scratch_checks_its_gradients_and_learns_to_spell() -> None:
     assert found is not None
     assert float(found[1]) < 1e-7
     assert printed.splitlines()[-1].endswith("recurrence")
+
+
+def test_the_bare_unit_prints_the_tutorials_numbers() -> None:
+    lines = example("bare_unit").splitlines()
+    assert lines == [
+        "我  隐藏层的值 2  输出层的值 4",
+        "爱  隐藏层的值 4  输出层的值 8",
+        "中国  隐藏层的值 7  输出层的值 14",
+    ]
 
 
 def test_own_cell_keeps_the_laws() -> None:

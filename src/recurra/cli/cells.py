@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from recurra import cells as registry
+from recurra.cli.cell_table import cell_table
 from recurra.cli.report import console
 from recurra.core import split_shape
 
@@ -23,8 +24,14 @@ def register(app: typer.Typer) -> None:
 def cells(
     input_size: Annotated[int, typer.Option(help="inputs, for the counts")] = 128,
     hidden_size: Annotated[int, typer.Option(help="units, for the counts")] = 128,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="the whole table of docs/cells.md; compiles every cell")
+    ] = False,
 ) -> None:
     """List the cells: what each is, its parameters and its state, at a size."""
+    if markdown:
+        print(cell_table(input_size, hidden_size), end="")
+        return
     table = Table(box=None, pad_edge=False)
     for column in ("cell", "parameters", "state", "what it is"):
         table.add_column(column, justify="right" if column == "parameters" else "left")
