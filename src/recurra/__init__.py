@@ -10,6 +10,7 @@ from recurra.layers import GRU, LSTM, RNN, Recurrent, compile_report
 from recurra.scan import scan
 
 if TYPE_CHECKING:
+    from recurra.drawing import draw, equations
     from recurra.tasks import load
 
 __version__ = "0.1.0"
@@ -25,6 +26,8 @@ __all__ = [
     "Shared",
     "Wrapper",
     "compile_report",
+    "draw",
+    "equations",
     "index_rows",
     "load",
     "scan",
@@ -37,4 +40,8 @@ def __getattr__(name: str) -> Any:
         from recurra.tasks import load
 
         return load
+    if name in ("draw", "equations"):
+        from recurra import drawing
+
+        return getattr(drawing, name)
     raise AttributeError(f"module 'recurra' has no attribute {name!r}")

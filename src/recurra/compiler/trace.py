@@ -26,7 +26,7 @@ from recurra.compiler.ir import Dims, Graph, Value, verify
 from recurra.compiler.vocabulary import Event, Rows, Translator
 from recurra.core import Cell, call_step
 
-__all__ = ["Spec", "Traced", "named_tensors", "trace"]
+__all__ = ["Recording", "Spec", "Traced", "named_tensors", "record", "trace"]
 
 _BATCHES = (2, 5)
 _TORCH = str(Path(torch.__file__).parent)
@@ -63,7 +63,7 @@ class Traced:
 
 def trace(cell: Cell, x: Spec, state: Sequence[Spec], context: Sequence[Spec]) -> Traced:
     """Trace `cell.step` and return its graph, verified. Raises Unsupported where the step cannot be a graph."""
-    runs = [_record(cell, batch, x, state, context, noisy=batch != _BATCHES[0]) for batch in _BATCHES]
+    runs = [record(cell, batch, x, state, context, noisy=batch != _BATCHES[0]) for batch in _BATCHES]
     first, second = runs
     if len(first.events) != len(second.events):
         raise Unsupported("control flow", "the step does other operations for another batch or other values")
@@ -127,8 +127,12 @@ def _modules(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             yield from _modules(child, f"{prefix}{name}.")
 
 
-class _Run:
-    """One recorded run: events, and a number for every tensor in it."""
+class Recording:
+    """One recorded run: events, and a number for every tensor in it.
+
+    leaves: the numbers of the cell's tensors, as `cell.<name>`, and of the arguments: `x`, `state.<k>`, `context.<k>`;
+    described: shape and dtype by number; constants: what came from outside the step; outputs: y and the new state.
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -146,6 +150,10 @@ class _Run:
             known = self.add(t)
             self.constants[known] = t.detach().clone()
         return known
+
+    def find(self, t: Tensor) -> int | None:
+        """Return the tensor's number, None for one that the run has not seen."""
+        return self._numbers.get(id(t))
 
     def add(self, t: Tensor) -> int:
         """Give a new tensor its number. It is kept alive, so that no other can take its identity."""
@@ -166,7 +174,7 @@ class _Run:
 class _Recorder(TorchDispatchMode):
     """Writes down every operation."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: Recording) -> None:
         super().__init__()
         self._run = run
 
@@ -208,8 +216,14 @@ class _Recorder(TorchDispatchMode):
         return name[:-1], twin
 
 
-def _record(cell: Cell, batch: int, x: Spec, state: Sequence[Spec], context: Sequence[Spec], noisy: bool) -> _Run:
-    run = _Run()
+def record(
+    cell: Cell, batch: int, x: Spec, state: Sequence[Spec], context: Sequence[Spec], noisy: bool = False
+) -> Recording:
+    """Run `cell.step` once, on copies of the cell's tensors (changed a little, if noisy), and record what it does.
+
+    Raises Unsupported where it draws random numbers, looks at values, or writes into what it was given.
+    """
+    run = Recording()
     generator = torch.Generator().manual_seed(batch)
     copies: dict[int, Tensor] = {}
     for name, tensor in named_tensors(cell):
@@ -266,7 +280,7 @@ def _twin(module: Any, copies: Mapping[int, Tensor]) -> Any:
 
 
 def _where() -> str:
-    """Return `file.py:line: source` of the innermost frame that is neither torch's nor the compiler's."""
+    """Return `file.py:line, in function` of the innermost frame that is neither torch's nor the compiler's."""
     frame = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename
