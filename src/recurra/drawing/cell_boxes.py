@@ -14,6 +14,7 @@ from recurra.drawing.wording import Wording, is_outer
 
 __all__ = ["Box", "Chip", "Link", "boxes_of"]
 
+_MOST = 40
 _SIGNS = {"mul": "×", "add": "+", "sub": "−", "div": "÷", "product": "·", "maximum": "max", "minimum": "min"}
 _WORDS = {
     "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "remainder": "mod", "div": "÷", "pow": "^",
@@ -57,13 +58,18 @@ class Link:
 
 
 def boxes_of(wording: Wording) -> list[Box]:
-    """Return the boxes of a step: the ports of its arguments first, what it returns last."""
-    return _Boxes(wording).made
+    """Return the boxes of a step: the ports of its arguments first, what it returns last.
+
+    A step of more than 40 boxes is drawn by its equations instead: one box for each value that has a name.
+    """
+    made = _Boxes(wording).made
+    return made if len(made) <= _MOST else _Boxes(wording, by_equation=True).made
 
 
 class _Boxes:
-    def __init__(self, wording: Wording) -> None:
+    def __init__(self, wording: Wording, by_equation: bool = False) -> None:
         self.wording = wording
+        self.by_equation = by_equation
         self.names = wording.names
         graph = wording.graph
         self._after = values_after(graph)
@@ -94,7 +100,7 @@ class _Boxes:
         inside = look_through(v)
         if inside not in self._of:
             made = self._make(inside)
-            made.name = self.names.symbols.get(inside) if made.kind != "constant" else None
+            made.name = self.names.symbols.get(inside) if made.kind != "constant" and not self.by_equation else None
             self._of[inside] = self._add(made)
         box = self._of[inside]
         while v.op in MOVES:
@@ -113,6 +119,8 @@ class _Boxes:
     def _make(self, v: Node) -> Box:
         if not v.needs:
             return self._constant(v)
+        if self.by_equation:
+            return self._equation(v)
         if v.op in ACTIVATIONS and len(v.nodes) == 1:
             inside = look_through(v.nodes[0])
             if self._is_layer(inside) and inside not in self.names.symbols:
@@ -133,6 +141,24 @@ class _Boxes:
         if symbol is not None and not leaf:
             written = Equation(symbol, written)
         return Box("constant", _short(runs(written)), "once", events)
+
+    def _equation(self, v: Node) -> Box:
+        """All that stands in v's own equation, in one box."""
+        inside: list[Node] = []
+        links: list[Link] = []
+        stack = [v]
+        while stack:
+            n = look_through(stack.pop())
+            if n is not v and n.needs and (n in self.names.symbols or n in self._of):
+                links.append(Link(self.box(n)))
+            elif n not in inside:
+                inside.append(n)
+                stack += reversed(n.nodes)
+        events = frozenset(e for n in inside for e in n.events)
+        written = self.wording.expression(v, top=True)
+        symbol = self.names.symbols.get(v)
+        text = runs(Equation(symbol, written) if symbol is not None else written)
+        return Box("function", _short(text, 34), self._stage(v), events, _once(links))
 
     def _is_layer(self, v: Node) -> bool:
         return v.op in ("add", "sub", "matrix", "convolution") and any(

@@ -89,7 +89,7 @@ def _size(box: Box) -> tuple[float, float]:
             wide = run_width(box.text, 15) + 12
             return (2 * _RADIUS, 2 * _RADIUS) if wide <= 2 * _RADIUS + 2 else (wide, 2 * _RADIUS)
         case "layer":
-            return max(64.0, _chips_width(box) + 20), 58.0 if box.text else 36.0
+            return max(64.0, _chips_width(box) + 20, run_width(box.text, 18) + 18), 58.0 if box.text else 36.0
         case "constant":
             return run_width(box.text, 14) + 18, 28.0
         case "function":

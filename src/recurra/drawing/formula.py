@@ -106,13 +106,15 @@ _FUNCTIONS = {
     "sigmoid": ("σ", r"\sigma"), "tanh": ("tanh", r"\tanh"), "exp": ("exp", r"\exp"), "log": ("log", r"\log"),
     "sin": ("sin", r"\sin"), "cos": ("cos", r"\cos"), "sum": ("Σ", r"\sum"), "amax": ("max", r"\max"),
     "maximum": ("max", r"\max"), "minimum": ("min", r"\min"), "amin": ("min", r"\min"), "not": ("¬", r"\neg"),
+    "log_sigmoid": ("log σ", r"\log\sigma"), "clamp_min": ("max", r"\max"), "clamp_max": ("min", r"\min"),
     "relu": ("ReLU", r"\mathrm{ReLU}"), "layer_norm": ("LN", r"\mathrm{LN}"), "rms_norm": ("RMS", r"\mathrm{RMS}"),
 }  # fmt: skip
 _OPERATORS = {
     "⊙": r"\odot", "⊗": r"\otimes", "=": "=", "≠": r"\neq", "<": "<", "≤": r"\le", ">": ">", "≥": r"\ge",
     "mod": r"\bmod", "∧": r"\wedge", "∨": r"\vee", "∗": "*", "xor": r"\oplus", "": "",
 }  # fmt: skip
-_STRENGTH = {"=": 0, "≠": 0, "<": 0, "≤": 0, ">": 0, "≥": 0, "∧": -1, "∨": -1, "xor": -1, "^": 4}
+_STRENGTH = {"=": 0, "≠": 0, "<": 0, "≤": 0, ">": 0, "≥": 0, "∧": -1, "∨": -1, "xor": -1, "^": 4, "∗": 3}
+_BARS = {"abs": ("|", ("|", "|")), "norm": ("‖", (r"\lVert", r"\rVert"))}
 _ACCENTS = {"tilde": ("\u0303", r"\tilde"), "hat": ("\u0302", r"\hat"), "bar": ("\u0304", r"\bar")}
 _LATEX_GREEK = {letter: "\\" + name for name, letter in GREEK.items() if name != "lam"}
 
@@ -134,8 +136,9 @@ def to_latex(e: Expression | Equation) -> str:
         case Call(name, arguments, below):
             made = _FUNCTIONS.get(name, ("", rf"\mathrm{{{name.replace('_', '-')}}}"))[1]
             made += f"_{{{below}}}" if below else ""
-            if name == "abs":
-                return rf"\left|{to_latex(arguments[0])}\right|"
+            if name in _BARS:
+                left, right = _BARS[name][1]
+                return rf"\left{left} {to_latex(arguments[0])} \right{right}"
             inside = ", ".join(map(to_latex, arguments))
             if name == "part":
                 return f"{_closed(arguments[0], 5)}_{{[{below}]}}"
@@ -174,8 +177,8 @@ def runs(e: Expression | Equation) -> list[Run]:
             return [Run(e.base + accent, not e.upright), *above, *below]
         case Number(value):
             return [Run(_number(value))]
-        case Call("abs", (inside,)):
-            return [Run("|"), *runs(inside), Run("|")]
+        case Call(("abs" | "norm") as name, (inside,)):
+            return [Run(_BARS[name][0]), *runs(inside), Run(_BARS[name][0])]
         case Call("part", (inside,), below):
             return [*_opened(inside, 5), Run(f"[{below}]")]
         case Call(name, arguments, below):

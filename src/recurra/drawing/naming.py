@@ -104,7 +104,7 @@ class Names:
         """Tell whether the old state is in v itself, not only in a value with a name of its own."""
         if v.op == "state":
             return True
-        if v in self.symbols or v.op in ("matrix", "convolution"):
+        if v.op in ("matrix", "convolution") or (v in self.symbols and v.op != "part"):
             return False
         return any(self._holds_state(look_through(a)) for a in v.nodes)
 
@@ -124,7 +124,8 @@ class Names:
             name = (
                 new.name if look_through(new) is not old and new.name and len(new.name) == 1 else old.name or new.name
             )
-            symbol = symbol_of(name or look_through(new).name or "s", "t-1")
+            # t is what counts the steps in every picture.
+            symbol = symbol_of("tau" if name == "t" else name or look_through(new).name or "s", "t-1")
             self._give(old, symbol)
         for k, v in enumerate(g.context):
             self._give(v, symbol_of(v.name or f"k{k}", "t" if v.needs & INPUT else ""))
@@ -153,6 +154,8 @@ class Names:
         for v in list(names):
             # The name of what goes into an activation is the name of the gate: i, f, g, o.
             taker = self._only_taker(v)
+            while taker is not None and taker.op == "add" and not taker.name and taker not in outputs:
+                taker = self._only_taker(taker)
             if taker is not None and taker.op in ACTIVATIONS and taker not in outputs and not taker.name:
                 names[taker] = names.pop(v)
         for v in list(names):
@@ -165,10 +168,18 @@ class Names:
             if v in outputs or v.op in _LEAVES | MOVES or is_piece(v):
                 continue
             if v in names:
-                self._give(v, self._gate_symbol(v, symbol_of(names[v], "t" if v.needs & ~CONTEXT else "")))
+                self._give(v, self._gate_symbol(v, self._value_symbol(names[v], "t" if v.needs & ~CONTEXT else "")))
             elif len(self.uses[v]) > 1 and v.needs and v.op not in ("not", "neg", "part", "result"):
                 spare = (Symbol(letter, time="t") for letter in _SPARE)
                 self._give(v, next((s for s in spare if s not in self._taken), Symbol("u", time="t")))
+
+    def _value_symbol(self, name: str, time: str) -> Symbol:
+        """Return a local variable's symbol: what is called new or candidate is the state's letter with a tilde."""
+        states = [self.symbols[s] for s in self.graph.state]
+        letters = [s for s in states if not s.upright and s.base != "τ"]
+        if name in ("new", "candidate") and letters:
+            return replace(letters[0], time=time, accent="tilde")
+        return symbol_of(name, time)
 
     def _gate_symbol(self, v: Node, symbol: Symbol) -> Symbol:
         """In the notation of powers of z, where there are gates: zⁱ for a gate called i, z for the candidate."""
@@ -212,16 +223,17 @@ class Names:
                         sums.append((owner, biases, "output" if set(roles) == {"output"} else "hidden"))
         if self.notation.joined:
             products.sort(key=lambda p: p[2] != "output")
-        kinds = {role: {w for _, w, r, _ in products if r == role} for _, _, role, _ in products}
+        owners = {role: {o for o, _, r, _ in products if r == role} for _, _, role, _ in products}
+        hidden = {o for o, _, r, _ in products if r != "output"}
         for owner, weight, role, source in products:
             if weight not in self.weights:
-                alone = (
-                    len({o for o, _, r, _ in products if r != "output"}) == 1
-                    if self.notation.joined
-                    else len(kinds[role]) == 1
-                )
+                alone = len(hidden if self.notation.joined else owners[role]) == 1
                 who = None if alone and not self.notation.ends else self.symbols.get(owner)
-                self.weights[weight] = self.symbols[weight] = self._free(self.notation.weight(role, who, source))
+                peers = list(dict.fromkeys(w for o, w, r, _ in products if (o, r) == (owner, role)))
+                index = str(1 + peers.index(weight)) if len(peers) > 1 else ""
+                self.weights[weight] = self.symbols[weight] = self._free(
+                    self.notation.weight(role, who, source, index)
+                )
         counts = {role: {o for o, _, r in sums if r == role} for _, _, role in sums}
         for owner, biases, role in sums:
             if all(b in self.biases for b in biases):

@@ -24,15 +24,16 @@ class Notation:
     ends: bool = False
     joined: bool = False
 
-    def weight(self, role: str, owner: Symbol | None, source: str) -> Symbol:
+    def weight(self, role: str, owner: Symbol | None, source: str, index: str = "") -> Symbol:
         """Return the symbol of a matrix that plays a role ("inputs", "recurrent" or "output") in owner's equation;
-        owner is None where the role is played once. source: the base of what it is multiplied with."""
+        owner is None where the role is played in one equation alone. source: the base of what it is multiplied with;
+        index: its number where several play the role in one equation."""
         if self.joined:
             return self._power("W", role, owner)
         letter = {"inputs": self.inputs, "recurrent": self.recurrent, "output": self.output}[role]
         if self.ends:
-            return Symbol(letter, f"{owner.base if owner else ''}{source}")
-        return Symbol(letter, _gate(owner) if owner else "")
+            return Symbol(letter, f"{owner.base if owner else ''}{source}{index}")
+        return Symbol(letter, ",".join(part for part in (_gate(owner) if owner else "", index) if part))
 
     def bias_of(self, role: str, owner: Symbol | None) -> Symbol:
         """Return the symbol of a bias."""

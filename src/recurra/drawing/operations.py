@@ -40,13 +40,16 @@ def translate(builder: Builder, event: Event, values: Mapping[int, Node | float]
     op = _SAME.get(event.name, event.name)
     given = [*args, *kwargs.values()]
     nodes = [a for group in given for a in (group if isinstance(group, list) else [group]) if isinstance(a, Node)]
+    # What is no tensor tells operations apart: a shift, a dimension.
+    rest = tuple(repr(a) for a in given if not isinstance(a, Node) and not (isinstance(a, list) and a[:1] == nodes[:1]))
     if op in ELEMENTWISE:
-        return [builder.make(op, [a for a in args if isinstance(a, Node | float | int)], shape)]
+        plain = tuple(f"{k}={v!r}" for k, v in kwargs.items() if not isinstance(v, Node) and op != "convert")
+        return [builder.make(op, [a for a in args if isinstance(a, Node | float | int)], shape, plain)]
     if "zeros" in event.name or "ones" in event.name:
         return [float("ones" in event.name)]
     if event.name in ("full", "new_full", "full_like"):
         return [args[2] if event.name == "new_full" else args[1]]
-    whole = builder.make(op, nodes, shape)
+    whole = builder.make(op, nodes, shape, rest)
     more = [
         builder.make("result", (whole,), s or (), (k,)) if s is not None else None
         for k, s in enumerate(event.shapes[1:], 1)
@@ -111,8 +114,10 @@ def _addmm(b: Builder, args: Sequence[Any], kwargs: Mapping[str, Any], shape: tu
 @_rule("convolution")
 def _convolution(b: Builder, args: Sequence[Any], _: Mapping[str, Any], shape: tuple[int, ...]) -> Node:
     x, weight, bias = args[:3]
-    made = b.make("convolution", (weight, x), shape)
-    return made if bias is None else b.make("add", (made, bias), shape)
+    made = b.make("convolution", (weight, x), shape, tuple(map(repr, args[3:])))
+    if bias is None:
+        return made
+    return b.make("add", (made, b.view(bias, (*bias.shape, *[1] * (len(shape) - 2)))), shape)
 
 
 @_rule("split", "split_with_sizes", "unbind")
@@ -186,6 +191,23 @@ def _lerp(b: Builder, args: Sequence[Any], _: Mapping[str, Any], shape: tuple[in
 def _addcmul(b: Builder, args: Sequence[Any], kwargs: Mapping[str, Any], shape: tuple[int, ...]) -> Node:
     base, one, two = args
     return b.make("add", (base, _scaled(b, b.make("mul", (one, two), shape), kwargs.get("value", 1))), shape)
+
+
+@_rule("clamp")
+def _clamp(b: Builder, args: Sequence[Any], kwargs: Mapping[str, Any], shape: tuple[int, ...]) -> Node:
+    v, *given = args
+    low = given[0] if given else kwargs.get("min", kwargs.get("min_val"))
+    high = given[1] if len(given) > 1 else kwargs.get("max", kwargs.get("max_val"))
+    for op, bound in (("clamp_min", low), ("clamp_max", high)):
+        v = v if bound is None else b.make(op, (v, bound), shape)
+    return v
+
+
+@_rule("div")
+def _div(b: Builder, args: Sequence[Any], kwargs: Mapping[str, Any], shape: tuple[int, ...]) -> Node:
+    quotient = b.make("div", args[:2], shape)
+    mode = kwargs.get("rounding_mode")
+    return quotient if mode is None else b.make("floor" if mode == "floor" else "trunc", (quotient,), shape)
 
 
 @_rule("masked_fill")

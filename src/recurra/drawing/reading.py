@@ -16,7 +16,7 @@ from recurra.compiler.trace import Recording, Spec, named_tensors, record
 from recurra.core import Cell, Shared, split_shape
 from recurra.core.errors import RecurraError
 from recurra.drawing.operations import translate
-from recurra.drawing.step_graph import CONTEXT, INPUT, MOVES, STATE, Builder, Node, StepGraph
+from recurra.drawing.step_graph import CONTEXT, INPUT, MOVES, STATE, Builder, Node, StepGraph, look_through
 
 __all__ = ["read_step"]
 
@@ -110,7 +110,8 @@ def _graph(run: Recording, names: Sequence[tuple[str, Tensor]], stages: list[int
     for name, tensor in names:
         number = run.find(tensor)
         node = values.get(number) if number is not None else None
-        if isinstance(node, Node) and not node.name:
+        node = look_through(node) if isinstance(node, Node) else None
+        if node is not None and not node.name:
             node.name = name
     y, *new = (_node(builder, values[n]) for n in run.outputs)
     graph = StepGraph(

@@ -6,6 +6,8 @@ from recurra.drawing.step_graph import CONTEXT, INPUT, STATE, Node, StepGraph, i
 
 __all__ = ["STAGES", "stage_of", "values_after"]
 
+_PRODUCTS = frozenset(("matrix", "convolution", "product"))
+
 STAGES = {
     "once": "once (parameters only)",
     "call": "once a call (context)",
@@ -30,11 +32,13 @@ def stage_of(needs: int, after: bool = False) -> str:
 def values_after(graph: StepGraph) -> set[Node]:
     """Return what only the output needs, from the first matrix product on: no step waits for it."""
     carried = set(inputs_first(graph.new))
+    # A product of which another part is carried is one product all the same.
+    waited = {e for v in carried if v.op in _PRODUCTS and v.needs & STATE for e in v.events}
     after: set[Node] = set()
     for v in graph.order():
         if v in carried or not v.needs & STATE:
             continue
-        if v.op in ("matrix", "convolution", "product") or any(a in after for a in v.nodes):
+        if (v.op in _PRODUCTS and not v.events & waited) or any(a in after for a in v.nodes):
             after.add(v)
     if any(a.needs & CONTEXT for v in after for a in v.nodes) or graph.y not in after:
         return set()

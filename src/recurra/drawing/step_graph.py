@@ -208,9 +208,17 @@ class Builder:
             return self.make("matrix", (self.part(weight, -2, start, length), vector), shape)
         if v.op == "transpose" and dim in (-1, -2):
             return self.transpose(self.part(v.nodes[0], -3 - dim, start, length))
-        if v.op == "view" and dim == -2 and length == 1:
-            # view(B, n * m) as (B, n, m), one of the n: m neighbouring entries.
+        if v.op == "convolution" and dim == 1 - len(v.shape):
+            weight, image = v.nodes
+            return self.make("convolution", (self.part(weight, -len(weight.shape), start, length), image), shape)
+        if v.op == "view":
             inside, width = v.nodes[0], v.shape[-1]
+            same = _same_dimension(v.shape, inside.shape, dim)
+            if same is not None:
+                return self.view(self.part(inside, same, start, length), shape)
+            if dim != -2 or length != 1:
+                return None
+            # view(B, n * m) as (B, n, m), one of the n: m neighbouring entries.
             if len(inside.shape) == len(v.shape) - 1 and inside.shape[-1] == v.shape[-2] * width:
                 return self.view(self.part(inside, -1, start * width, width), shape)
         if v.op == "cat" and v.attrs[0] == dim:
@@ -220,6 +228,15 @@ class Builder:
                     return self.part(a, dim, start - at, length)
                 at += a.shape[dim]
         return None
+
+
+def _same_dimension(shape: Sequence[int], inside: Sequence[int], dim: int) -> int | None:
+    """Return which dimension of `inside` is `dim` of `shape`, where the two differ in dimensions of size 1 alone."""
+    kept = [k for k, n in enumerate(shape) if n != 1]
+    found = [k for k, n in enumerate(inside) if n != 1]
+    if [shape[k] for k in kept] != [inside[k] for k in found] or dim % len(shape) not in kept:
+        return None
+    return found[kept.index(dim % len(shape))] - len(inside)
 
 
 def inputs_first(outputs: Iterable[Node]) -> list[Node]:

@@ -52,4 +52,6 @@ def symbol_of(name: str, time: str = "") -> Symbol:
         base, rest = digits[1], [digits[2], *rest]
     elif len(base) == 2 and base.isalpha() and base not in GREEK:
         base, rest = base[0], [base[1], *rest]
+    if len(base) > 1 and base.lower() not in GREEK:  # a word, with what follows
+        return Symbol("_".join([base, *rest]), "", "", time, accent)
     return Symbol(GREEK.get(base.lower(), base), ",".join(GREEK.get(r, r) for r in rest), "", time, accent)

@@ -90,7 +90,8 @@ class Wording:
 
     def _operation(self, v: Node) -> Expression:
         if v.op == "number":
-            return Number(v.attrs[0])  # pyright: ignore[reportArgumentType]
+            (number,) = v.args
+            return self.expression(number)
         if v.op == "matrix" and self.names.notation.joined and look_through(v.nodes[1]).op == "cat":
             return Infix("", (self.expression(v.nodes[0]), self.expression(v.nodes[1])))
         if v.op == "mul":
@@ -119,13 +120,16 @@ class Wording:
             return Call("part", (self.expression(v.args[0]),), bounds)
         if v.op in ("layer_norm", "rms_norm"):
             return Call(v.op, (self.expression(v.args[0]),))
-        return Call(v.op, tuple(self.expression(a) for a in v.args))
+        shifted = str(v.attrs[0]).strip("[]") if v.op == "roll" and v.attrs else ""
+        return Call(v.op, tuple(self.expression(a) for a in v.args), shifted)
 
     def _times(self, v: Node) -> Expression:
         one, two = v.args
         if isinstance(one, Node) and isinstance(two, Node):
             return Infix("⊗" if is_outer(v) else "⊙", (self.expression(one), self.expression(two)))
         number, node = (one, two) if not isinstance(one, Node) else (two, one)
+        if number == 1:
+            return self.expression(node)
         return Infix("", (self.expression(number), self.expression(node)))
 
     def _sum(self, v: Node) -> Expression:
@@ -153,6 +157,8 @@ class Wording:
                 self._joined[weights[0]] = [w for w in weights[1:] if w is not None]
             products.insert(0, ("+", Infix("", (self.expression(joined[0].nodes[0]), inside))))
         terms = [*first, *products, *biases, *last]
+        # What is multiplied by 0 (a leak of 1) is left out.
+        terms = [t for t in terms if not _is_nothing(t[1])] or terms
         sign, alone = terms[0]
         return alone if len(terms) == 1 and sign == "+" else Sum(tuple(terms))
 
@@ -167,6 +173,10 @@ class Wording:
         if v.op in ("matrix", "convolution") and (whole or v not in self.names.symbols):
             return "weights"
         return "bias" if v in self.names.biases else "other"
+
+
+def _is_nothing(e: Expression) -> bool:
+    return isinstance(e, Infix) and e.operator == "" and e.sides[0] == Number(0.0)
 
 
 def is_outer(v: Node) -> bool:
