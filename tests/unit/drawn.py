@@ -13,7 +13,8 @@ from torch import nn
 
 import recurra as rc
 from recurra import cells, wrappers
-from recurra.core import Cell
+from recurra.core import Cell, TreeCell
+from recurra.core.errors import ArgumentError
 from recurra.drawing import Picture
 from recurra.drawing.axis import text_width
 
@@ -70,11 +71,15 @@ class Undrawable(rc.Cell):
 
 
 def _wrapped(name: str, input_size: int, hidden_size: int) -> Cell:
-    return wrappers.get(name).of(cells.get("lstm"), input_size, hidden_size)
+    try:
+        return wrappers.get(name).of(cells.get("lstm"), input_size, hidden_size)
+    except ArgumentError:  # What is added to its input must be of its size.
+        return wrappers.get(name).of(cells.get("lstm"), hidden_size, hidden_size)
 
 
-FACTORIES: dict[str, Callable[[int, int], Cell]] = {
+FACTORIES: dict[str, Callable[[int, int], Cell | TreeCell]] = {
     **{name: cells.get(name) for name in cells.names()},
+    **{name: cells.get_tree(name) for name in cells.tree_names()},
     **{f"{name} of lstm": partial(_wrapped, name) for name in wrappers.names()},
     "Leaky": Leaky,
     "FastWeights": FastWeights,

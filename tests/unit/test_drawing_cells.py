@@ -16,7 +16,7 @@ from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Value, topological
 from recurra.compiler.stage import stage
 from recurra.compiler.trace import Spec, trace
-from recurra.core import split_shape
+from recurra.core import TreeCell, split_shape
 from recurra.core.errors import ArgumentError, UnknownNameError
 from recurra.drawing.reading import read_step
 from recurra.drawing.stages import stage_of, values_after
@@ -77,6 +77,8 @@ def test_texts_stay_in_their_boxes_and_apart(name: str) -> None:
 def test_the_picture_says_when_the_compiler_does_what(name: str) -> None:
     """Matrix products are coloured as the compiler's own staging puts them: before, in and after the loop."""
     cell = FACTORIES[name](3, 4)
+    if isinstance(cell, TreeCell):
+        return
     try:
         compiled = _compiled_stages(cell)
     except Unsupported:
@@ -194,7 +196,9 @@ def test_a_picture_shows_itself_and_is_saved(tmp_path) -> None:
 
 def test_one_size_for_all_is_no_trouble() -> None:
     """Sizes that are equal, or 1, tell nothing apart: gates must be cut rightly all the same."""
-    for name, factory in FACTORIES.items():
+    for name in ("lstm", "gru", "gru_reset_before", "Leaky"):
+        usual = rc.equations(FACTORIES[name](3, 4)).text
         for sizes in ((1, 1), (2, 2), (4, 4)):
-            if name == "Leaky" or "lstm" in name or "gru" in name:
-                assert boxes(parse(rc.draw(factory(*sizes))))
+            cell = FACTORIES[name](*sizes)
+            assert boxes(parse(rc.draw(cell)))
+            assert rc.equations(cell).text == usual

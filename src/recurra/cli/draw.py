@@ -9,7 +9,7 @@ import typer
 
 from recurra import cells
 from recurra.cli.report import console
-from recurra.core import Cell
+from recurra.core import Cell, TreeCell
 from recurra.core.errors import ArgumentError, UnknownNameError
 from recurra.drawing import TOPOLOGIES, Picture, draw, equations
 from recurra.layers import Recurrent
@@ -45,7 +45,7 @@ def draw_command(
         _write(draw(what, steps=steps, notation=notation), out, what)
         return
     try:
-        kind = choose_cell(what).cell
+        kind = cells.get_tree(what) if what in cells.tree_names() else choose_cell(what).cell
     except UnknownNameError as error:
         raise UnknownNameError(f"{error}; the topologies are {', '.join(TOPOLOGIES)}") from None
     if equation or latex:
@@ -60,7 +60,7 @@ def draw_command(
 
 
 def _picture(
-    kind: type[Cell],
+    kind: type[Cell] | type[TreeCell],
     input_size: int,
     hidden_size: int,
     steps: int,
@@ -73,6 +73,8 @@ def _picture(
 ) -> Picture:
     if not (over_time or folded or layers > 1 or bidirectional or units):
         return draw(kind(input_size, hidden_size), notation=notation)
+    if issubclass(kind, TreeCell):
+        raise ArgumentError(f"expected a cell over time to unroll, got {kind.__name__}, whose order is a tree's")
     network = Recurrent(kind, input_size, hidden_size, layers, bidirectional=bidirectional)
     return draw(network, steps=steps, folded=folded, units=units, notation=notation)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from recurra.compiler.errors import Unsupported
-from recurra.core import Cell, split_shape
+from recurra.core import Cell, TreeCell, split_shape
 from recurra.drawing.axis import text_width
 from recurra.drawing.canvas import Canvas, run_width
 from recurra.drawing.cell_boxes import Box, boxes_of
@@ -26,7 +26,7 @@ _RADIUS = 13.0
 _CHIP = 13.0
 
 
-def cell_diagram(cell: Cell, notation: str = "paper", title: str = "") -> Picture:
+def cell_diagram(cell: Cell | TreeCell, notation: str = "paper", title: str = "") -> Picture:
     """Return the diagram of a cell's step. Where the step cannot be told, it shows the interface and the reason.
 
     Boxes stand for a layer, f(W x + U h + b); circles for what is done entry by entry. Colours tell what can be worked
@@ -170,8 +170,8 @@ def _rails(boxes: Sequence[Box], ports: Sequence[Box], results: Sequence[Box]) -
     taken: set[Box] = set()
     for result in results:
         for name in result.names:
-            port = next((p for p in ports if p.name is not None and p.name.base == name.base and p.name.time == "t-1"
-                         and p.name.sub == name.sub), None)  # fmt: skip
+            port = next((p for p in ports if p.name is not None and p.name.base == name.base and p.name.sub == name.sub
+                         and p.name.time != name.time), None)  # fmt: skip
             way = _way(result, port, taken) if port is not None else []
             if way:
                 found.append(way)
@@ -212,7 +212,7 @@ def _legend(canvas: Canvas, boxes: Sequence[Box], x: float, y: float, width: flo
     return y
 
 
-def _interface(cell: Cell, title: str, refused: Unsupported) -> Picture:
+def _interface(cell: Cell | TreeCell, title: str, refused: Unsupported) -> Picture:
     """Draw what goes in and out of a cell, and why its inside cannot be shown."""
     canvas = Canvas(f"{title}: its interface")
     canvas.text(_LEFT, 34, title, "title", "start")

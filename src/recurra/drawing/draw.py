@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from recurra.core import Cell
+from recurra.core import Cell, TreeCell
 from recurra.core.errors import ArgumentError
 from recurra.drawing.cell_diagram import cell_diagram
 from recurra.drawing.diagram import Diagram
@@ -18,7 +18,7 @@ __all__ = ["draw"]
 
 
 def draw(
-    what: Cell | nn.Module | str,
+    what: Cell | TreeCell | nn.Module | str,
     *,
     steps: int = 4,
     notation: str | None = None,
@@ -40,7 +40,7 @@ def draw(
     """
     if isinstance(what, str):
         return draw_topology(what, steps=steps, notation=notation or "uvw")
-    if isinstance(what, Cell):
+    if isinstance(what, Cell | TreeCell):
         return cell_diagram(what, notation or "paper", title)
     own = getattr(what, "draw_on", None)
     if callable(own):

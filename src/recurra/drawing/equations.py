@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recurra.compiler.errors import Unsupported
-from recurra.core import Cell
+from recurra.core import Cell, TreeCell
 from recurra.core.errors import ArgumentError, CellError
 from recurra.drawing.formula import plain, to_latex
 from recurra.drawing.notation import notation_called
@@ -28,7 +28,7 @@ class Equations(str):
         return f"$$\n{self}\n$$"
 
 
-def equations(cell: Cell, notation: str = "paper") -> Equations:
+def equations(cell: Cell | TreeCell, notation: str = "paper") -> Equations:
     r"""Return the equations of a cell, LaTeX in an `aligned` environment: `i_t &= \sigma(W_{i} x_{t} + ...)`.
 
     They are made from what `step` does, under the names of its local variables. notation: the letters of the weights,
@@ -36,7 +36,7 @@ def equations(cell: Cell, notation: str = "paper") -> Equations:
     another are one letter. Raises CellError where the step cannot be told, with the reason, and ArgumentError where
     what is given is not a cell.
     """
-    if not isinstance(cell, Cell):
+    if not isinstance(cell, Cell | TreeCell):
         raise ArgumentError(f"expected a recurra.Cell to write the equations of, got {type(cell).__name__}")
     form = notation_called(notation)
     try:

@@ -79,7 +79,7 @@ class Names:
         vector = look_through(product.nodes[1])
         if not vector.needs & STATE or (vector.op == "cat" and self.graph.x in map(look_through, vector.nodes)):
             return "inputs"
-        return "recurrent" if self._holds_state(vector) else "output"
+        return "recurrent" if self._holds_state(vector) or not self._is_computed(vector) else "output"
 
     def terms(self, a: Argument, sign: str, top: bool) -> list[tuple[str, Argument]]:
         """Return the terms of a sum with their signs, sums within it opened up; top: a's own name does not count."""
@@ -96,9 +96,10 @@ class Names:
     def outputs(self) -> list[tuple[Node, Symbol]]:
         """Return what the step returns, with its symbols: the new states, then y."""
         found = [
-            (v, replace(self.symbols[old], time="t")) for v, old in zip(self.graph.new, self.graph.state, strict=True)
+            (v, replace(self.symbols[old], time=self.graph.now))
+            for v, old in zip(self.graph.new, self.graph.state, strict=True)
         ]
-        return [*found, (self.graph.y, Symbol("y", time="t"))]
+        return [*found, (self.graph.y, Symbol("y", time=self.graph.now))]
 
     def _holds_state(self, v: Node) -> bool:
         """Tell whether the old state is in v itself, not only in a value with a name of its own."""
@@ -107,6 +108,10 @@ class Names:
         if v.op in ("matrix", "convolution") or (v in self.symbols and v.op != "part"):
             return False
         return any(self._holds_state(look_through(a)) for a in v.nodes)
+
+    def _is_computed(self, v: Node) -> bool:
+        """Tell whether a product of weights is anywhere behind v; if not, v is the old state in another form."""
+        return any(n.op in ("matrix", "convolution") for n in inputs_first([v]))
 
     def _count_uses(self) -> dict[Node, list[Node]]:
         uses: dict[Node, list[Node]] = {v: [] for v in self.order}
@@ -119,26 +124,46 @@ class Names:
 
     def _name_leaves(self) -> None:
         g = self.graph
-        self._give(g.x, Symbol("x", time="t"))
+        self._give(g.x, Symbol("x", time=self.graph.now))
         for old, new in zip(g.state, g.new, strict=True):
-            name = (
-                new.name if look_through(new) is not old and new.name and len(new.name) == 1 else old.name or new.name
-            )
+            name = old.name
+            if (len(name) != 1 or name == "s") and len(new.name) == 1 and look_through(new) is not old:
+                name = new.name
             # t is what counts the steps in every picture.
-            symbol = symbol_of("tau" if name == "t" else name or look_through(new).name or "s", "t-1")
+            symbol = symbol_of(
+                "tau" if name == "t" else name or new.name or look_through(new).name or "s", self.graph.before
+            )
             self._give(old, symbol)
         for k, v in enumerate(g.context):
-            self._give(v, symbol_of(v.name or f"k{k}", "t" if v.needs & INPUT else ""))
+            self._give(
+                v,
+                symbol_of(
+                    v.name or (f"m{k + 1}" if len(g.context) > 1 else "m"), self.graph.now if v.needs & INPUT else ""
+                ),
+            )
 
     def _name_rest(self) -> None:
         """Name the parameters that are neither matrices of products nor biases, and the constants."""
         for v in self.order:
             if v in self.symbols or v in self.biases:
                 continue
-            if v.op in ("constant", "parameter"):
+            factor = self._factor(v)
+            if factor is not None:
+                self._give(v, factor)
+            elif v.op in ("constant", "parameter"):
                 self._give(v, symbol_of(v.name or str(v.attrs[0] if v.op == "parameter" else "const")))
             elif is_piece(v) and v.name:
                 self._give(v, symbol_of(v.name))
+
+    def _factor(self, v: Node) -> Symbol | None:
+        """Return the symbol of weights that are multiplied entry by entry: the small letter of the matrix's."""
+        takers = self.uses[v]
+        if v.op != "parameter" or "weight" not in str(v.attrs[0]).rpartition(".")[2] or len(takers) != 1:
+            return None
+        if takers[0].op != "mul":
+            return None
+        state = any(a.needs & STATE for a in takers[0].nodes)
+        return Symbol((self.notation.recurrent if state else self.notation.inputs).lower())
 
     def _give(self, v: Node, symbol: Symbol) -> None:
         self.symbols[v] = self._free(symbol)
@@ -168,10 +193,12 @@ class Names:
             if v in outputs or v.op in _LEAVES | MOVES or is_piece(v):
                 continue
             if v in names:
-                self._give(v, self._gate_symbol(v, self._value_symbol(names[v], "t" if v.needs & ~CONTEXT else "")))
+                self._give(
+                    v, self._gate_symbol(v, self._value_symbol(names[v], self.graph.now if v.needs & ~CONTEXT else ""))
+                )
             elif len(self.uses[v]) > 1 and v.needs and v.op not in ("not", "neg", "part", "result"):
-                spare = (Symbol(letter, time="t") for letter in _SPARE)
-                self._give(v, next((s for s in spare if s not in self._taken), Symbol("u", time="t")))
+                spare = (Symbol(letter, time=self.graph.now) for letter in _SPARE)
+                self._give(v, next((s for s in spare if s not in self._taken), Symbol("u", time=self.graph.now)))
 
     def _value_symbol(self, name: str, time: str) -> Symbol:
         """Return a local variable's symbol: what is called new or candidate is the state's letter with a tilde."""
@@ -188,7 +215,7 @@ class Names:
         if not any(o.op == "sigmoid" and self._is_layer(o) for o in self.order):
             return symbol
         clash = any(o.name == "z" and o.op != "tanh" for o in self.order)
-        return Symbol("z", sup="" if v.op == "tanh" and not clash else symbol.base, time="t")
+        return Symbol("z", sup="" if v.op == "tanh" and not clash else symbol.base, time=self.graph.now)
 
     def _is_layer(self, v: Node) -> bool:
         return any(look_through(t).op == "matrix" for _, t in self.terms(v.args[0], "+", True) if isinstance(t, Node))
@@ -231,9 +258,7 @@ class Names:
                 who = None if alone and not self.notation.ends else self.symbols.get(owner)
                 peers = list(dict.fromkeys(w for o, w, r, _ in products if (o, r) == (owner, role)))
                 index = str(1 + peers.index(weight)) if len(peers) > 1 else ""
-                self.weights[weight] = self.symbols[weight] = self._free(
-                    self.notation.weight(role, who, source, index)
-                )
+                self.weights[weight] = self.symbols[weight] = self._free(self.notation.weight(role, who, source, index))
         counts = {role: {o for o, _, r in sums if r == role} for _, _, role in sums}
         for owner, biases, role in sums:
             if all(b in self.biases for b in biases):
@@ -273,7 +298,7 @@ class Names:
         v = look_through(weight)
         while v.op == "transpose":
             v = look_through(v.nodes[0])
-        if v.op == "parameter" or is_piece(v):
+        if v.op == "parameter" or _is_shared(v) or is_piece(v):
             return v if len(v.shape) > 1 else None
         found = [self.plain_weight(a) for a in v.nodes]
         return next((w for w in found if w is not None), None)
@@ -292,13 +317,18 @@ def _in_order(values: list[Node]) -> list[Node]:
 
 
 def is_piece(v: Node) -> bool:
-    """Tell whether v is a part of a parameter."""
+    """Tell whether v is a part of a parameter, or of what is given once a call."""
     v = look_through(v)
     while v.op in ("part", "transpose") or v.op in MOVES:
         v = v.nodes[0]
-        if v.op in ("parameter", "constant"):
+        if v.op in ("parameter", "constant") or _is_shared(v):
             return True
     return False
+
+
+def _is_shared(v: Node) -> bool:
+    """Tell whether v is given once a call, such as weights with some of them dropped."""
+    return v.op == "context" and v.needs == CONTEXT
 
 
 def _is_bias(v: Node) -> bool:

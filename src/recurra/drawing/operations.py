@@ -46,15 +46,19 @@ def translate(builder: Builder, event: Event, values: Mapping[int, Node | float]
         plain = tuple(f"{k}={v!r}" for k, v in kwargs.items() if not isinstance(v, Node) and op != "convert")
         return [builder.make(op, [a for a in args if isinstance(a, Node | float | int)], shape, plain)]
     if "zeros" in event.name or "ones" in event.name:
-        return [float("ones" in event.name)]
+        return [_filled(builder, float("ones" in event.name), shape)]
     if event.name in ("full", "new_full", "full_like"):
-        return [args[2] if event.name == "new_full" else args[1]]
+        return [_filled(builder, args[2] if event.name == "new_full" else args[1], shape)]
     whole = builder.make(op, nodes, shape, rest)
     more = [
         builder.make("result", (whole,), s or (), (k,)) if s is not None else None
         for k, s in enumerate(event.shapes[1:], 1)
     ]
     return [whole, *more]
+
+
+def _filled(builder: Builder, number: Any, shape: tuple[int, ...]) -> Node | float:
+    return builder.make("number", (number,), shape) if shape else number
 
 
 def _rule(*names: str) -> Callable[[_Rule], _Rule]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.trace import Recording, Spec, named_tensors, record
-from recurra.core import Cell, Shared, split_shape
+from recurra.core import Cell, Shared, State, TreeCell, split_shape
 from recurra.core.errors import RecurraError
 from recurra.drawing.operations import translate
 from recurra.drawing.step_graph import CONTEXT, INPUT, MOVES, STATE, Builder, Node, StepGraph, look_through
@@ -21,14 +21,18 @@ from recurra.drawing.step_graph import CONTEXT, INPUT, MOVES, STATE, Builder, No
 __all__ = ["read_step"]
 
 _BATCH = 2
+_CHILDREN = 2
 _FOREIGN = (str(Path(torch.__file__).parent), str(Path(sys.modules[Spec.__module__].__file__ or "").parent))
 
 
-def read_step(cell: Cell) -> StepGraph:
-    """Return what `cell.step` does. Raises Unsupported, with the reason and the source line, where it cannot be told:
+def read_step(cell: Cell | TreeCell) -> StepGraph:
+    """Return what `cell.step` does; a cell over trees is given two children, or as many as it has places. Raises Unsupported, with the reason and the source line, where it cannot be told:
     the step looks at values, draws random numbers, or fails."""
     with torch.no_grad():
+        tree = isinstance(cell, TreeCell)
         x, state, context, stages = _arguments(cell)
+        if isinstance(cell, TreeCell):
+            cell = _OnTree(cell)
         names = _LocalNames()
         try:
             with names:
@@ -37,12 +41,31 @@ def read_step(cell: Cell) -> StepGraph:
             raise
         except Exception as error:
             raise Unsupported("step", f"{type(error).__name__}: {error}".splitlines()[0]) from error
-    return _graph(run, names.found, stages, len(state))
+    graph = _graph(run, names.found, stages, len(state))
+    if tree:
+        graph.now, graph.before = "p", "k"
+    return graph
 
 
-def _arguments(cell: Cell) -> tuple[Spec, list[Spec], list[Spec], list[int]]:
+class _OnTree(Cell):
+    """A cell over trees in the form of others: its state are the children's, its context which there are."""
+
+    def __init__(self, tree: TreeCell) -> None:
+        super().__init__(tree.input_size, tree.hidden_size)
+        self.tree = tree
+
+    def step(self, x: Tensor, state: State, context: tuple[Any, ...]) -> tuple[Tensor, State]:
+        return self.tree.step(x, state, context[0])
+
+
+def _arguments(cell: Cell | TreeCell) -> tuple[Spec, list[Spec], list[Spec], list[int]]:
     """Return what the step's arguments look like, and what each entry of the context counts as."""
     dtype = next((t.dtype for _, t in named_tensors(cell) if t.is_floating_point()), torch.float32)
+    shapes = [split_shape(s) for s in cell.state_shapes()]
+    if isinstance(cell, TreeCell):
+        places = cell.arity or _CHILDREN
+        state = [Spec((places, *s), own or dtype) for s, own in shapes]
+        return Spec(cell.input_shape, dtype), state, [Spec((places,), torch.bool)], [INPUT]
     cpu = torch.device("cpu")
     try:
         per_call, per_step = cell.make_context((), 1, _BATCH, cpu, dtype)
@@ -54,7 +77,6 @@ def _arguments(cell: Cell) -> tuple[Spec, list[Spec], list[Spec], list[int]]:
         for c in per_call
     ]  # fmt: skip
     context += [Spec(tuple(c.shape[2:]), c.dtype) for c in per_step]
-    shapes = [split_shape(s) for s in cell.state_shapes()]
     stages = [CONTEXT] * len(per_call) + [INPUT] * len(per_step)
     return Spec(cell.input_shape, dtype), [Spec(s, own or dtype) for s, own in shapes], context, stages
 
@@ -75,7 +97,8 @@ class _LocalNames:
         sys.settrace(self._before)
 
     def _enter(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
-        return None if frame.f_code.co_filename.startswith(_FOREIGN) else self._look
+        code = frame.f_code
+        return None if code.co_filename.startswith(_FOREIGN) or code.co_name.startswith("<") else self._look
 
     def _look(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
         for name, value in frame.f_locals.items():
@@ -92,7 +115,9 @@ def _graph(run: Recording, names: Sequence[tuple[str, Tensor]], stages: list[int
     leaves: dict[str, Node] = {}
     for name, number in run.leaves.items():
         kind, needs = _leaf_kind(name, stages)
-        leaves[name] = builder.make(kind, (), run.described[number][0], (name.removeprefix("cell."),), needs)
+        leaves[name] = builder.make(
+            kind, (), run.described[number][0], (name.removeprefix("cell.").removeprefix("tree."),), needs
+        )
         values[number] = leaves[name]
     values |= {
         number: tensor.item() if tensor.dim() == 0 else builder.make("constant", (), tensor.shape, (number,))

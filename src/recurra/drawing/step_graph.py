@@ -128,6 +128,9 @@ class StepGraph:
     """Each event's operation and source line, for tests and messages."""
     idle: frozenset[int] = frozenset()
     """Events that only move numbers about, or that nothing comes of."""
+    now: str = "t"
+    before: str = "t-1"
+    """How the present and the past are written: t and t-1, or p and k for a node of a tree and its children."""
 
     def order(self) -> list[Node]:
         """Return all nodes, arguments first."""
@@ -171,6 +174,8 @@ class Builder:
 
     def product(self, a: Node, b: Node, shape: Sequence[int]) -> Node:
         """Return the matrix product a @ b: `matrix(W, v)` stands for W v where b is weights."""
+        if a.op == "number" and a.args == (0.0,):
+            return self.make("number", a.args, shape)
         if look_through(a).needs & (INPUT | STATE) and not look_through(b).needs & (INPUT | STATE):
             return self.make("matrix", (self.transpose(b), a), shape)
         if len(a.shape) == 2 and not a.needs and b.op == "transpose":
@@ -196,6 +201,8 @@ class Builder:
 
     def _earlier(self, v: Node, dim: int, start: int, length: int, shape: list[int]) -> Node | None:
         """Return the part as an operation on parts of v's arguments, or None where it cannot be one."""
+        if v.op == "number":
+            return self.make("number", v.args, shape)
         if v.op in ELEMENTWISE:
             args = [
                 self.part(a, dim, start, length)

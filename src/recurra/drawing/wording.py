@@ -176,7 +176,7 @@ class Wording:
 
 
 def _is_nothing(e: Expression) -> bool:
-    return isinstance(e, Infix) and e.operator == "" and e.sides[0] == Number(0.0)
+    return e == Number(0.0) or (isinstance(e, Infix) and e.operator in ("", "⊙") and Number(0.0) in e.sides)
 
 
 def is_outer(v: Node) -> bool:
