@@ -26,8 +26,11 @@ _FOREIGN = (str(Path(torch.__file__).parent), str(Path(sys.modules[Spec.__module
 
 
 def read_step(cell: Cell | TreeCell) -> StepGraph:
-    """Return what `cell.step` does; a cell over trees is given two children, or as many as it has places. Raises Unsupported, with the reason and the source line, where it cannot be told:
-    the step looks at values, draws random numbers, or fails."""
+    """Return what `cell.step` does; a cell over trees is given two children, or as many as it has places.
+
+    Raises Unsupported, with the reason and the source line, where it cannot be told: the step looks at values, draws
+    random numbers, or fails.
+    """
     with torch.no_grad():
         tree = isinstance(cell, TreeCell)
         x, state, context, stages = _arguments(cell)
