@@ -55,6 +55,26 @@ class DelayLine(Linear):
         return torch.tanh(self.inputs(taps.sum(1))), (taps,)
 
 
+class Weave(Linear):
+    """A delay whose entries change places on their way, two of them from one."""
+
+    def state_shapes(self) -> Any:
+        return ((5,),)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        (s,) = state
+        s = torch.stack([s[:, 3], x[:, 0], s[:, 1], s[:, 2], s[:, 1]], 1)
+        return torch.tanh(self.inputs(s[:, :3])), (s,)
+
+
+class Fading(DelayLine):
+    """A delay that also weakens what it holds."""
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, (taps,) = super().step(x, state)
+        return y, (0.5 * taps,)
+
+
 class Chain(Linear):
     """A clock, a delay, a leak with gates that look at both, and an average of that: four groups, one after another."""
 
@@ -118,7 +138,9 @@ LINEAR: list[tuple[Any, list[str]]] = [
     (cells.get("min_lstm"), ["diagonal"]),
     (Linear, ["matrix"]),
     (Turning, ["matrix"]),
-    (DelayLine, ["matrix"]),
+    (DelayLine, ["delay"]),
+    (Weave, ["delay"]),
+    (Fading, ["matrix"]),
     (Chain, ["none", "diagonal", "diagonal", "diagonal"]),
 ]
 CALLS: list[dict[str, Any]] = [
@@ -209,6 +231,18 @@ def test_the_scan_itself(steps: int) -> None:
         s, r = a[t] * s + b[t], r @ matrix + b[t]
         torch.testing.assert_close(by_entries[t], s)
         torch.testing.assert_close(by_matrix[t], r)
+
+
+def test_a_long_delay_costs_no_matrix_and_a_large_matrix_is_refused() -> None:
+    class Long(DelayLine):
+        def state_shapes(self) -> Any:
+            return ((2000, self.input_size),)
+
+    x = torch.randn(5, 2, 3)
+    cell = Long(3, 4)
+    torch.testing.assert_close(scan(cell, x, backend="parallel"), scan(cell, x, backend="reference"))
+    with pytest.raises(BackendError, match="a matrix over more than 1024 entries of the state is not worth a scan"):
+        scan(Linear(3, 1025), x, backend="parallel")
 
 
 @pytest.mark.parametrize(

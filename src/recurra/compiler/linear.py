@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.compiler.errors import Unsupported
-from recurra.compiler.ir import Graph, Value, ancestors, has_rows, row_size, topological
+from recurra.compiler.ir import MOVES, Graph, Value, ancestors, has_rows, row_size, topological
 from recurra.compiler.operations import POINTWISE
 from recurra.compiler.trace import Traced
 
@@ -29,15 +29,17 @@ _FREE, _SEVERAL = -1, -2
 class Recurrence:
     """A group of states that is linear in itself.
 
-    members: the states' numbers; kind: "none" (the new state does not depend on the old: a delay), "diagonal" (each
-    entry on itself alone), "matrix" (a matrix that is the same at every step), "changing matrix". change: for each
-    member what A makes of `seeds`, the leaves that stand for a change of the old states.
+    members: the states' numbers; kind: "none" (the new state does not depend on the old), "delay" (entries move on
+    unchanged until they are lost), "diagonal" (each entry depends on itself alone), "matrix" (a matrix that is the same
+    at every step), "changing matrix". change: for each member what A makes of `seeds`, the leaves that stand for a
+    change of the old states. places, of a delay: the entry that each entry is taken from, -1 for a new one.
     """
 
     members: tuple[int, ...]
     kind: str
     change: tuple[Value, ...]
     seeds: tuple[Value, ...]
+    places: tuple[int, ...] = ()
 
 
 def recurrences(traced: Traced) -> list[Recurrence]:
@@ -64,11 +66,14 @@ def _recurrence(traced: Traced, members: tuple[int, ...], needs: Sequence[set[in
     new = [traced.new[k] for k in members]
     if len(members) == 1 and members[0] not in needs[members[0]]:
         return Recurrence(members, "none", (), ())
+    places = _places(old[0], new[0]).reshape(-1)
+    if len(members) == 1 and _moves_on(old[0], new[0], places):
+        return Recurrence(members, "delay", (), (), tuple(places.tolist()))
     graph = traced.graph
     seeds = tuple(graph.input(f"change.{k}", s.shape, s.kind) for k, s in zip(members, old, strict=True))
     changes = _changes(graph, dict(zip(old, seeds, strict=True)), new)
     change = tuple(graph.fill(0, n.shape, n.kind) if (made := changes.get(n)) is None else made for n in new)
-    if len(members) == 1 and _diagonal(old[0], new[0]):
+    if len(members) == 1 and bool(np.all((places == _FREE) | (places == np.arange(len(places))))):
         return Recurrence(members, "diagonal", change, seeds)
     leaves = [v for v in topological(change) if v.op == "input" and v not in seeds]
     changing = any(has_rows(v.shape) for v in leaves)
@@ -137,11 +142,18 @@ def _product(graph: Graph, v: Value, parts: list[Value | None]) -> Value | None:
     return total
 
 
-def _diagonal(old: Value, new: Value) -> bool:
-    """Tell whether every entry of the new state depends on no entry of the old but itself."""
-    size = row_size(old.shape)
-    found = _places(old, new).reshape(-1)
-    return bool(np.all((found == _FREE) | (found == np.arange(size)))) and old.shape == new.shape
+def _moves_on(old: Value, new: Value, places: _Places) -> bool:
+    """Tell whether entries of the state are only moved, and each is lost in the end."""
+    touched = {old}
+    for v in topological([new]):
+        if v not in touched and any(a in touched for a in v.values):
+            if v.op not in (*MOVES, "cat"):
+                return False
+            touched.add(v)
+    source = places
+    for _ in places:
+        source = np.where(source < 0, source, places[source])
+    return bool((source == _FREE).all())
 
 
 def _places(old: Value, new: Value) -> _Places:

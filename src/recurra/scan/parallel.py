@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ def parallel(problem: Problem) -> Result:
         groups = program.recurrences()
         if any(group.kind == "changing matrix" for group in groups):
             raise Unsupported("linear", "the state is multiplied by a matrix that changes from step to step")
+        if any(_size(problem, group) > _LARGEST for group in groups if group.kind == "matrix"):
+            raise Unsupported("linear", f"a matrix over more than {_LARGEST} entries of the state is not worth a scan")
     except Unsupported as refused:
         name = type(problem.cell).__name__
         raise BackendError(f"backend 'parallel' cannot run {name}: {refused}; use backend='auto'") from refused
@@ -47,6 +50,14 @@ def parallel(problem: Problem) -> Result:
     y, final, states = _Solution(turned, program).run(groups)
     y, *aligned = (reverse_valid(v, problem.lengths) for v in (y, *(states or ())))
     return Result(y, final, None if states is None else tuple(aligned))
+
+
+_LARGEST = 1024
+"""Entries of a state whose matrix is squared log2 T times; beyond, that costs more than any loop."""
+
+
+def _size(problem: Problem, group: Recurrence) -> int:
+    return sum(prod(problem.state[k].shape[1:]) for k in group.members)
 
 
 def scan_linear(a: Tensor, b: Tensor) -> Tensor:
@@ -79,6 +90,28 @@ def _scan(a: Tensor, b: Tensor, apply: _Join) -> Tensor:
     even = torch.cat([b[:1], apply(a, odd[: (T - 1) // 2], later) + b[later]])
     woven = torch.stack([even[: T // 2], odd], 1).flatten(0, 1)
     return woven if T % 2 == 0 else torch.cat([woven, even[-1:]])
+
+
+def _delayed(new: Tensor, start: Tensor, places: tuple[int, ...]) -> Tensor:
+    """Return the states `(T, B, N)` of a delay, from what enters it `(T, B, N)` and its first state `(B, N)`.
+
+    An entry at depth d holds what entered d steps ago, and before that what lay d entries up the line at first.
+    """
+    steps = new.shape[0]
+    depths: dict[int, list[list[int]]] = {}
+    for entry in range(len(places)):
+        line = [entry]
+        while places[line[-1]] >= 0:
+            line.append(places[line[-1]])
+        depths.setdefault(len(line) - 1, []).append(line)
+    columns: list[Tensor] = []
+    order: list[int] = []
+    for depth, lines in depths.items():
+        first = [start[:, [line[t + 1] for line in lines]] for t in range(min(depth, steps))]
+        entered = new[: max(0, steps - depth), :, [line[-1] for line in lines]]
+        columns.append(torch.cat([torch.stack(first), entered]) if first else entered)
+        order += [line[0] for line in lines]
+    return torch.cat(columns, 2)[:, :, torch.tensor(order, device=new.device).argsort()]
 
 
 class _Solution:
@@ -124,12 +157,14 @@ class _Solution:
             self._traced.state[k]: s.new_zeros(rows, *s.shape[1:]) for k, s in zip(group.members, start, strict=True)
         }
         b = [self._folded.unfold(v) for v in self._evaluate(new, nothing)]
+        if group.kind == "delay":
+            return [_delayed(b[0].flatten(2), start[0].flatten(1), group.places).reshape(b[0].shape)]
         if group.kind == "diagonal":
             (seed,), (first,) = group.seeds, start
             (change,) = self._evaluate(list(group.change), {seed: first.new_ones(rows, *first.shape[1:])})
             a = self._folded.unfold(change)
             return [scan_linear(a, torch.cat([(a[0] * first + b[0][0])[None], b[0][1:]]))]
-        sizes = [s[0].numel() if s.shape[0] else s.new_zeros(1, *s.shape[1:]).numel() for s in start]
+        sizes = [prod(s.shape[1:]) for s in start]
         unit = torch.eye(sum(sizes), dtype=start[0].dtype, device=start[0].device).split(sizes, 1)
         seeds = {v: u.reshape(-1, *s.shape[1:]) for v, u, s in zip(group.seeds, unit, start, strict=True)}
         changes = self._evaluate(list(group.change), seeds, sum(sizes))

@@ -81,7 +81,7 @@ def report(cell: Cell, name: str = "", batch: int = 1) -> CellReport:
 
 def _linear(problem: Problem) -> str:
     """Return how the step is linear in its state: the least simple kind among its groups of states."""
-    kinds = ["none", "diagonal", "matrix", "changing matrix"]
+    kinds = ["none", "delay", "diagonal", "matrix", "changing matrix"]
     try:
         found = [group.kind for group in program_for(problem, True).recurrences()]
     except Unsupported:
