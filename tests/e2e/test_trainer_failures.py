@@ -153,7 +153,7 @@ def test_at_a_terminal_there_is_a_bar_with_everything_and_the_sample(tmp_path: P
         Trainer(Problem(), folder, TrainerOptions(steps=6, validate_every=3), progress=RichProgress(console)).run()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
     assert "sample after 2 validations" in plain
-    assert re.search(r"epoch 1 .* 6/6 loss [\d.]+ val [\d.]+ [\d,]+ tokens/s [\d:-]+", plain)
+    assert re.search(r"epoch 1 .* 6/6 loss [\d.]+ val [\d.]+ \|g\| [\d.e+-]+ [\d,]+ tokens/s [\d:-]+", plain)
 
 
 def test_progress_does_not_change_the_run(tmp_path: Path) -> None:

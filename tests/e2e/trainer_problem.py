@@ -115,7 +115,7 @@ class Talk(SilentProgress):
         self.each = each
         self.notes: list[str] = []
 
-    def stepped(self, step: int, epoch: int, loss: float, tokens: int) -> None:
+    def stepped(self, step: int, epoch: int, loss: float, tokens: int, norm: float) -> None:
         if self.pause:
             print(f"step {step}", flush=True)
             time.sleep(self.pause)

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from recurra import tasks
 from recurra.cli.flags import option_fields, with_options
+from recurra.cli.progress import ProgressFlag, make_progress
 from recurra.cli.report import console
 from recurra.core.errors import ArgumentError
-from recurra.learning import Progress, RichProgress, TrainerOptions
+from recurra.learning import Progress, TrainerOptions
 from recurra.learning.files import write_atomically
 from recurra.tasks.contract import Contestant, Task, choose_cell, compare, comparison_markdown, comparison_svg
 
@@ -35,6 +36,7 @@ def _command(name: str, task: type[Task]) -> Any:
         out: Annotated[Path, typer.Option(help="a folder; every run has its own model folder in it")],
         seeds: Annotated[int, typer.Option(help="runs of each cell, with seeds counted up from --seed")] = 3,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="replace models that are there")] = False,
+        progress: ProgressFlag = "auto",
         *,
         values: dict[str, Any],
     ) -> None:
@@ -43,6 +45,13 @@ def _command(name: str, task: type[Task]) -> Any:
             raise ArgumentError(f"expected at least one cell and one seed, got --cells {cells!r} --seeds {seeds}")
         for cell in names:
             choose_cell(cell)
+        make_progress(progress)  # A kind that there is not is refused before anything runs.
+
+        def announce(label: str) -> Progress:
+            made = make_progress(progress)
+            made.note(label)
+            return made
+
         options = task.options_type(**{k: values[k] for k in option_fields(task.options_type) if k != "cell"})
         training = TrainerOptions(**{k: values[k] for k in option_fields(TrainerOptions)})
         found = compare(
@@ -55,7 +64,7 @@ def _command(name: str, task: type[Task]) -> Any:
             cells=names,
             seeds=seeds,
             overwrite=overwrite,
-            progress=_announce,
+            progress=announce,
         )
         write_atomically(out / "comparison.md", comparison_markdown(found).encode())
         write_atomically(out / "comparison.svg", comparison_svg(found).encode())
@@ -63,12 +72,6 @@ def _command(name: str, task: type[Task]) -> Any:
         console.print(f"table: {out}/comparison.md   picture: {out}/comparison.svg", soft_wrap=True)
 
     return with_options(command, task.options_type, TrainerOptions, without=("cell",))
-
-
-def _announce(label: str) -> Progress:
-    progress = RichProgress()
-    progress.note(label)
-    return progress
 
 
 def _print(contestants: list[Contestant]) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from recurra import tasks
 from recurra.cli.flags import given_flags, option_fields, with_options
+from recurra.cli.progress import ProgressFlag, make_progress
 from recurra.cli.report import print_result
 from recurra.core.errors import ArgumentError
 from recurra.learning import ModelFolder, Progress, RichProgress, TrainerOptions
@@ -76,10 +77,14 @@ def _command(name: str, task: type[Task]) -> Any:
         data: Annotated[list[Path] | None, typer.Option(help="files or folders to learn from")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the model in --out")] = False,
+        progress: ProgressFlag = "auto",
         *,
         values: dict[str, Any],
     ) -> None:
-        train_task(name, values, data or [], out, resume=resume, overwrite=overwrite, given=given_flags(context))
+        train_task(
+            name, values, data or [], out, resume=resume, overwrite=overwrite, given=given_flags(context),
+            progress=make_progress(progress),
+        )  # fmt: skip
 
     return with_options(command, task.options_type, TrainerOptions)
 

@@ -5,7 +5,7 @@ from recurra.learning.checkpoint import Checkpoint, Counters, restore_weights
 from recurra.learning.clipping import clip_gradients, gradient_norm
 from recurra.learning.folder import FORMAT_VERSION, ModelFolder
 from recurra.learning.options import DEFAULT_EPOCHS, TrainerOptions
-from recurra.learning.progress import Progress, RichProgress, SilentProgress
+from recurra.learning.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from recurra.learning.recursive_least_squares import RecursiveLeastSquares
 from recurra.learning.ridge import Ridge
 from recurra.learning.trainer import Result, Trainer, make_optimizer
@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Checkpoint",
     "Counters",
+    "JsonProgress",
     "ModelFolder",
     "Progress",
     "RecursiveLeastSquares",

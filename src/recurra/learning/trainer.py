@@ -174,7 +174,7 @@ class Trainer:
         c.loss_sum += loss * tokens
         c.loss_tokens += tokens
         c.last_norm = norm
-        self.progress.stepped(c.step, c.epoch + 1, loss, tokens)
+        self.progress.stepped(c.step, c.epoch + 1, loss, tokens, norm)
         return {"step": c.step, "epoch": c.epoch + 1, "learning_rate": rate, "gradient_norm": norm}
 
     def _validate(self) -> dict[str, float]:
