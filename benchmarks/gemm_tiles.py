@@ -26,38 +26,58 @@ FLAGS = ["-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping
 SHAPES = [(32, 128, 512), (32, 512, 2048), (1, 64, 256), (8, 32, 128)]
 
 SOURCE = """
-#include "gemm.h"
-#include "math.h"
+#include "error_function.h"
+#include "tiles.h"
 using namespace recurra;
 using L = int64_t;
-constexpr int U = VECTOR_BYTES == 64 ? 4 : 2;
+constexpr int MOST = VECTOR_BYTES == 64 ? 6 : 3;
 #define TURNS for (L turn = 0; turn < turns; turn++)
-extern "C" void pack_plain(L K, L N, const float* w, float* p, Range* r) { pack<float, 1, U>(K, N, w, N, 1, p, r); }
-extern "C" void pack_gates(L K, L N, const float* w, float* p, Range* r) { pack<float, 4, 1>(K, N / 4, w, N, 1, p, r); }
-extern "C" void plain(L turns, L M, L K, L N, const float* a, const float* p, const Range* r, float* c) {
-    TURNS gemm<float, U>(0, M, N, Nothing<float>{}, c, N, Term<float>{a, K, {p, r, K}});
+// Four vectors of one product, and one vector of each of four gates, packed so that both are the same tile.
+extern "C" void pack_plain(L K, L N, const float* w, float* p, L* r) {
+    const void* from[] = {w};
+    const Columns columns[] = {{0, 0, N, 1}};
+    pack<float>(from, columns, 1, K, N, 4 * LANES<float>, p, r);
 }
-extern "C" void gates(L turns, L M, L K, L N, const float* a, const float* p, const Range* r, float* c) {
+extern "C" void pack_gates(L K, L N, const float* w, float* p, L* r) {
+    const void* from[] = {w};
     const L H = N / 4;
-    TURNS gemm_rows<float, 4, 1>(
-        0, M, H, Nothing<float>{},
-        [&](auto mr, L row, L j, auto count, auto& tile) RECURRA_LAMBDA {
-            unroll<mr>([&](auto m) RECURRA_LAMBDA {
-                unroll<4>([&](auto g) RECURRA_LAMBDA { store(c + (row + m) * N + g * H + j, tile[m][g], count); });
-            });
-        },
-        Term<float>{a, K, {p, r, K}});
+    const Columns columns[] = {{0, 0, N, 1}, {0, H, N, 1}, {0, 2 * H, N, 1}, {0, 3 * H, N, 1}};
+    pack<float>(from, columns, 4, K, H, LANES<float>, p, r);
 }
-extern "C" void lstm(L turns, L M, L K, L N, const float* a, const float* p, const Range* r, float* c) {
+template <int C, int G, class F>
+static void all(L M, L K, L N, const float* a, const float* p, const L* r, F epilogue) {
+    constexpr int width = C * LANES<float>;
+    for (L block = 0; block < N / G / width; block++) {
+        const L pieces = (M + MOST - 1) / MOST;
+        for (L piece = 0, m = 0, rows; piece < pieces; piece++, m += rows) {
+            rows = M / pieces + (piece < M % pieces);
+            alignas(64) float z[MOST * G * width];
+            const float* left[MOST];
+            for (L q = 0; q < rows; q++) left[q] = a + (m + q) * K;
+            if constexpr (G == 1) tiles<float, C, 1, MOST, 1u, 0>(rows, left, p + block * K * width, r + 2 * block, z);
+            else tiles<float, C, 4, MOST, 15u, 0, 1, 2, 3>(rows, left, p + block * K * 4 * width, r + 2 * block, z);
+            for (L q = 0; q < rows; q++) epilogue(m + q, block * width, z + q * G * width);
+        }
+    }
+}
+extern "C" void plain(L turns, L M, L K, L N, const float* a, const float* p, const L* r, float* c) {
+    TURNS all<4, 1>(M, K, N, a, p, r, [&](L row, L j, const float* z) {
+        for (int u = 0; u < 4 * LANES<float>; u += LANES<float>) store(c + row * N + j + u, load(z + u));
+    });
+}
+extern "C" void gates(L turns, L M, L K, L N, const float* a, const float* p, const L* r, float* c) {
+    TURNS all<1, 4>(M, K, N, a, p, r, [&](L row, L j, const float* z) {
+        for (int g = 0; g < 4; g++) store(c + row * N + g * (N / 4) + j, load(z + g * LANES<float>));
+    });
+}
+extern "C" void lstm(L turns, L M, L K, L N, const float* a, const float* p, const L* r, float* c) {
     const L H = N / 4;  // the new states go into c, whose first row serves as bias and old state
-    TURNS gemm_rows<float, 4, 1>(
-        0, M, H, RowOf<float>{c},
-        each_unit<float, 4, 1>([&](L row, L j, auto lanes, const Vec<float>* pre) RECURRA_LAMBDA {
-            const auto s = sigmoid(pre[1]) * load(c + j, lanes) + sigmoid(pre[0]) * recurra::tanh(pre[2]);
-            store(c + (row + 1) * N + j, s, lanes);
-            store(c + (row + 1) * N + H + j, sigmoid(pre[3]) * recurra::tanh(s), lanes);
-        }),
-        Term<float>{a, K, {p, r, K}});
+    TURNS all<1, 4>(M, K, N, a, p, r, [&](L row, L j, const float* z) {
+        const auto pre = [&](int g) { return load(z + g * LANES<float>) + load(c + g * H + j); };
+        const auto s = sigmoid(pre(1)) * load(c + j) + sigmoid(pre(0)) * recurra::tanh(pre(2));
+        store(c + (row + 1) * N + j, s);
+        store(c + (row + 1) * N + H + j, sigmoid(pre(3)) * recurra::tanh(s));
+    });
 }
 #define POINTWISE(name, value) extern "C" void name##_all(L turns, L n, const float* x, float* y) { \\
     TURNS for (L i = 0; i < n; i += LANES<float>) { const auto v = load(x + i); store(y + i, value); } }
@@ -106,7 +126,7 @@ def _products(library: ctypes.CDLL, M: int, K: int, N: int) -> dict[str, Callabl
     sizes = [ctypes.c_int64(n) for n in (M, K, N)]
 
     def tiles(name: str, packing: str) -> Callable[[int], object]:
-        packed, ranges = _aligned(K * (N + 512)), torch.zeros(2 * N, dtype=torch.int32)
+        packed, ranges = _aligned(K * (N + 512)), torch.zeros(2 * N, dtype=torch.int64)
         keep = (packed, ranges, room)  # only addresses go into the call
         library[packing](*sizes[1:], _address(w), _address(packed), _address(ranges))
         rest = [_address(t) for t in (a, packed, ranges, room)]

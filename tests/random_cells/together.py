@@ -16,7 +16,7 @@ from recurra.scan import programs
 
 __all__ = ["built_together"]
 
-_INCLUDE = '#include "runtime.h"\n'
+_INCLUDE = re.compile(r'#define RECURRA_VECTOR_BYTES \d+\n#include "lanes.h"\n#include "tiles.h"\n')
 _ENTRY = re.compile(r'extern "C" void (\w+)')
 
 
@@ -46,7 +46,7 @@ def built_together(runs: Sequence[Callable[[], Any]]) -> Iterator[None]:
         library = empty
         if parts:
             try:
-                library = build(_INCLUDE + "".join(parts)).library
+                library = build(_INCLUDE.match(next(iter(sources)))[0] + "".join(parts)).library  # type: ignore[index]
             except Unsupported:  # one of them cannot be built: each alone, so that it is seen which
                 numbers = {}
 
@@ -75,7 +75,7 @@ class _Entries:
 
 def _part(source: str, number: int) -> str:
     names = set(_ENTRY.findall(source))
-    body = source.removeprefix(_INCLUDE)
+    body = _INCLUDE.sub("", source, count=1)
     for name in names:
         body = re.sub(rf'(extern "C" void ){name}\b', rf"\g<1>{name}_{number}", body)
     return f"namespace part_{number} {{\n{body}\n}}\n"

@@ -390,7 +390,7 @@ def test_the_report_tells_what_was_done() -> None:
     assert report.cells[0].source is not None
     assert report.cells[0].source.exists()
     assert report.cells[0].saved == 5 * 8
-    assert "add of 32 (lstm.py" in str(report)
+    assert "mm of 8 (lstm.py" in str(report)
 
 
 class Shares(Cell):

@@ -8,7 +8,7 @@
     partition       what the forward loop saves and what the backward loop computes again: a minimal cut
     lower           values become tiles of matrix products and nests of loops, in the order of one time step, with
                     buffers between them
-    emit_cpp        C++ (with `runtime.h`)
+    emit_cpp        C++ (with the headers in `runtime/`)
     build           the system's compiler, and the cache
 
 No pass knows any cell. `interpret` runs a graph with PyTorch instead. `linear` finds steps that are linear in their

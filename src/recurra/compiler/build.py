@@ -1,8 +1,8 @@
 """Pass 8, build: the system's C++ compiler, and the cache of what it has built.
 
 The cache lies in `RECURRA_CACHE`, or `$XDG_CACHE_HOME/recurra`, or `~/.cache/recurra`. A library's name is the hash
-of its source, `runtime.h`, the flags, the compiler's version and the CPU's features, so nothing stale is ever
-loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go when
+of its source, the headers in `runtime/`, the flags, the compiler's version and the CPU's features, so nothing stale is
+ever loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go when
 there are more than 512.
 """
 
@@ -31,7 +31,7 @@ FLAGS = (
 """The compiler's flags. Never -ffast-math: it would break NaN and set flush-to-zero for the whole process."""
 
 _MOST = 512
-_HEADER = Path(__file__).with_name("runtime.h")
+_RUNTIME = Path(__file__).with_name("runtime")
 
 
 class Built:
@@ -47,8 +47,7 @@ def build(source: str) -> Built:
     program = compiler()
     if program is None:
         raise Unsupported("build", "no C++ compiler found: install g++ or clang++, or set CXX")
-    header = _HEADER.read_text()
-    identity = "\0".join((source, header, *FLAGS, _version(program), _cpu()))
+    identity = "\0".join((source, *_headers().values(), *FLAGS, _version(program), _cpu()))
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     folder = cache_folder()
     library = folder / f"{name}.so"
@@ -109,7 +108,8 @@ def _compile(program: str, source: str, library: Path, text: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as name:
         work = Path(name)
         (work / "kernel.cpp").write_text(source)
-        (work / "runtime.h").write_text(_HEADER.read_text())
+        for header, code in _headers().items():
+            (work / header).write_text(code)
         command = [program, *FLAGS, "kernel.cpp", "-o", "kernel.so"]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -131,6 +131,12 @@ def _age(file: Path) -> float:
         return file.stat().st_mtime
     except FileNotFoundError:  # another process has trimmed the cache
         return 0.0
+
+
+@cache
+def _headers() -> dict[str, str]:
+    """Return the runtime's headers by name."""
+    return {file.name: file.read_text() for file in sorted(_RUNTIME.glob("*.h"))}
 
 
 @cache

@@ -113,6 +113,7 @@ def _sink(graph: Graph, roots: list[Value], leaves: set[Value]) -> list[Value]:
             else:
                 cut_args = [take(a, cut) if isinstance(a, Value) else a for a in v.args]
                 parts[key] = graph.point(v.op, *cut_args, kind=v.kind)
+            parts[key].where = parts[key].where or v.where
         return parts[key]
 
     for v in order:
@@ -164,6 +165,7 @@ def _merge(graph: Graph, roots: list[Value], leaves: set[Value]) -> list[Value]:
             continue
         pairs = [new[a] for t in products for a in t.values]
         total = graph.make("mm", pairs, (), v.shape, v.kind)
+        total.where = total.where or v.where
         for t in terms:
             if t not in products:
                 total = graph.point("add", total, new[t])

@@ -1,29 +1,33 @@
 """Pass 7, emit: C++ for one loop. Sizes and dtype are fixed in it; the batch, the number of steps and all strides
 are not.
 
-The emitted function runs some rows of the batch through all time steps, so that threads never wait for one another:
+The emitted function runs some rows of the batch through all time steps, so that threads never wait for one another. It
+is called with one address, of 64-bit words:
 
-    run(a, T, rows, counts, descend, B)
-
-a: for each port its pointer, its stride in time, its stride from row to row, and a mask for its time slot (-1, or 1
-for two slots used in turn); rows: the rows of this thread; counts: how many of them run at each step (they are in
-order of length), or null; descend: run time backwards.
+    T, B, threads, descend          steps, rows, threads, and whether time runs backwards
+    first, rows                     where each thread's rows begin, and the rows
+    counts, lengths                 how many rows of each thread run at each step (they are in order of length), and
+                                    how many steps each row has; both null where all have T
+    scratch, ahead                  memory for values between groups, and for products computed ahead (null: in the loop)
+    ports: 4 words each             pointer, stride in time, from row to row, and a mask for the slot of time (-1, or 1
+                                    for two slots used in turn)
+    what is carried: 2 words each   what it begins with (null: zeros), and where its end goes (null: nowhere)
+    panels: 2 words each            packed weights and their ranges
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from recurra.compiler.access import Coordinates, coordinates_of, linear, through_view
+from recurra.compiler.access import coordinates_of
 from recurra.compiler.emit_scope import TYPES, Scope, loops, nested
-from recurra.compiler.errors import Unsupported
-from recurra.compiler.ir import MOVES, Graph, Value, row_size
+from recurra.compiler.emit_tiles import AHEAD, PORTS, Tiles
+from recurra.compiler.ir import Graph, Value, row_size
 from recurra.compiler.lower import Buffer, Group, Lowered, lower
 from recurra.compiler.plan import LoopPlan
 
-__all__ = ["Emitted", "Port", "Target", "emit"]
+__all__ = ["Emitted", "Port", "Target", "emit", "preamble"]
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,30 @@ class Port:
 
 @dataclass
 class Emitted:
-    """The text of one loop and what its caller has to hand it. panels: entries and ranges of each packed weight."""
+    """The text of one loop and what its caller has to hand it.
+
+    carried: the number of the first port of what is carried, which are the last but for the results; panels: entries
+    and ranges of each packed weight; scratch: numbers a row; early: products that small batches compute ahead; ahead:
+    numbers a row that this takes.
+    """
 
     code: str
     ports: list[Port]
+    carried: range
     panels: list[tuple[int, int]]
     scratch: int
+    early: list[Value]
+    ahead: int
     flops: int
-    products: list[str] = field(default_factory=list[str])
+
+
+def preamble(real: str, target: Target) -> str:
+    """Return the text that stands before all loops over numbers of the C++ type `real`."""
+    return (
+        f"#define RECURRA_VECTOR_BYTES {target.vector_bytes}\n"
+        f'#include "lanes.h"\n#include "tiles.h"\n'
+        f"typedef {real} R;\ntypedef recurra::Lanes<R> L;\ntypedef L::V V;\n"
+    )
 
 
 def emit(graph: Graph, loop: LoopPlan, name: str, real_bytes: int, target: Target, results: Sequence[Value]) -> Emitted:
@@ -66,7 +86,7 @@ class _Emitter:
     ) -> None:
         self._name = name
         self.lanes = max(1, target.vector_bytes // real_bytes)
-        self._registers = target.registers
+        self.registers = target.registers
         self._ports: list[Port] = []
         self._buffers: list[tuple[Buffer, int, str]] = []
         inputs: dict[Value, Buffer] = {}
@@ -76,7 +96,9 @@ class _Emitter:
             inputs[v] = self._buffer(f"k{k}", v, self._port(f"call.{k}", v), "0")
         for k, v in enumerate(loop.per_step):
             inputs[v] = self._buffer(f"s{k}", v, self._port(f"step.{k}", v), "t")
+        self._steps = [inputs[v] for v in loop.per_step]
         outputs: list[tuple[Value, Buffer]] = []
+        self._carried: list[Buffer] = []
         for k, v in enumerate(loop.before):
             port = self._port(f"state.{k}", v)
             inputs[v] = self._buffer(f"h{k}", v, port, "after")
@@ -85,59 +107,105 @@ class _Emitter:
         for k, c in enumerate([*loop.carried, *loop.histories]):
             port = self._port(f"carried.{k}", c.before)
             inputs[c.before] = self._buffer(f"i{k}", c.before, port, "before")
+            self._carried.append(inputs[c.before])
             outputs.append((c.after, self._buffer(f"o{k}", c.before, port, "after")))
-        for k, v in enumerate(loop.results):
-            if any(v is r for r in results):
+        for k, v in enumerate(dict.fromkeys(loop.results)):
+            if v in results:
                 outputs.append((v, self._buffer(f"r{k}", v, self._port(f"result.{k}", v), "t")))
         self._inputs = inputs
         self.lowered: Lowered = lower(graph, outputs, inputs)
-        self._workspace = len(self._ports)
-        self._panels: list[tuple[int, int]] = []
-        self._packing: list[str] = []
-        self._flops = 0
-        self._lines: list[str] = []
-        self._fresh = 0
+        self._tiles = Tiles(self)
 
     def run(self) -> Emitted:
         """Return the whole text."""
         body = "".join(self._group(g) for g in self.lowered.groups)
-        ports, n = self._ports, len(self._ports) + 1
-        scratch, offset = [], 0
+        scratch, offset = "", 0
         for b in self.lowered.scratch:
-            size = row_size(b.shape) * (8 if b.kind == "int" else 4) // 4
-            scratch.append(
-                f"  {TYPES[b.kind]}* {b.name} = ({TYPES[b.kind]}*)((R*)a[{self._workspace}] + {offset} * B);\n"
-            )
-            offset += size * 2 if b.kind == "int" else size
-        panels = "".join(
-            f"  const R* P{k} = (const R*)a[{4 * n + 2 * k}]; const int64_t* Q{k} = (const int64_t*)a[{4 * n + 2 * k + 1}];\n"  # noqa: E501
-            for k in range(len(self._panels))
+            words = -(-row_size(b.shape) * (2 if b.kind == "int" else 1) // 16) * 16
+            scratch += f"  {TYPES[b.kind]}* {b.name} = ({TYPES[b.kind]}*)((R*)a[8] + {offset} * B);\n"
+            offset += words
+        ports = range(len(self._ports))
+        pointers = "".join(self._pointer(b, p, when) for b, p, when in self._buffers)
+        strides = "".join(f"  const long S{p} = a[{PORTS + 4 * p + 2}];\n" for p in ports)
+        common = (
+            "  const long T = a[0], B = a[1], descend = a[3];\n"
+            "  const int64_t* lengths = (const int64_t*)a[7]; R* ahead = (R*)a[9];\n" + self._panels()
         )
-        pointers = "".join(
-            f"    {TYPES[b.kind]}* {b.name} = ({TYPES[b.kind]}*)a[{p}] + ({when} & a[{3 * n + p}]) * a[{n + p}];\n"
-            if b.place != "constant"
-            else f"    const {TYPES[b.kind]}* {b.name} = (const {TYPES[b.kind]}*)a[{p}];\n"
-            for b, p, when in self._buffers
-        )
-        strides = "".join(f"  const long S{p} = a[{2 * n + p}];\n" for p in range(len(ports)))
-        packing = "".join(self._packing)
+        early, call = self._ahead(common)
         code = (
-            f"static void {self._name}_rows(const int64_t* a, long T, long count, const int64_t* rows, const int64_t* counts,"  # noqa: E501
-            f" long descend, long B) {{\n{strides}{''.join(scratch)}{panels}"
-            "  for (long i = 0; i < T; i++) {\n"
+            f"{early}static void {self._name}_rows(const int64_t* a, const int64_t* rows, long count, const int64_t* counts) {{\n"  # noqa: E501
+            f"{common}{strides}{scratch}{self._ends('begin')}"
+            f"  for (long i = 0; i < T; i++) {{\n{call}"
             "    const long t = descend ? T - 1 - i : i, before = t + descend, after = t + 1 - descend;\n"
-            f"    const long n = counts ? counts[t] : count;\n{pointers}{body}  }}\n}}\n"
-            f'extern "C" void {self._name}(const int64_t* a, long T, const int64_t* first, const int64_t* rows,'
-            " const int64_t* counts, long descend, long B, long threads) {\n"
-            "  if (threads == 1) return "
-            f"{self._name}_rows(a, T, first[1], rows, counts, descend, B);\n"
+            f"    const long n = counts ? counts[t] : count;\n{pointers}{body}  }}\n{self._ends('end')}}}\n"
+            f'extern "C" void {self._name}(const int64_t* a) {{\n'
+            "  const int64_t *first = (const int64_t*)a[4], *rows = (const int64_t*)a[5], *counts = (const int64_t*)a[6];\n"  # noqa: E501
+            "  const long threads = a[2];\n"
+            f"  if (threads == 1) return {self._name}_rows(a, rows, first[1], counts);\n"
             "  #pragma omp parallel for num_threads(threads) schedule(static, 1)\n"
             "  for (long k = 0; k < threads; k++)\n"
-            f"    {self._name}_rows(a, T, first[k + 1] - first[k], rows + first[k], counts ? counts + k * T : nullptr,"
-            " descend, B);\n}\n"
-            f'extern "C" void {self._name}_pack(const void* const* p, int which, R* to, int64_t* range) {{\n{packing}}}\n'  # noqa: E501
+            f"    {self._name}_rows(a, rows + first[k], first[k + 1] - first[k], counts ? counts + k * a[0] : nullptr);\n"  # noqa: E501
+            "}\n"
+            f'extern "C" void {self._name}_pack(const void* const* p, int which, R* to, int64_t* range) {{\n'
+            f"{''.join(self._tiles.packing)}}}\n"
         )
-        return Emitted(code, ports, self._panels, offset, self._flops)
+        first = self.port(self._carried[0]) if self._carried else len(ports)
+        carried = range(first, first + len(self._carried))
+        tiles = self._tiles
+        return Emitted(code, self._ports, carried, tiles.panels, offset, tiles.early, AHEAD * tiles.room, tiles.flops)
+
+    def _pointer(self, b: Buffer, p: int, when: str) -> str:
+        kind, word = TYPES[b.kind], PORTS + 4 * p
+        if b.place == "constant":
+            return f"    const {kind}* {b.name} = (const {kind}*)a[{word}];\n"
+        return f"    {kind}* {b.name} = ({kind}*)a[{word}] + ({when} & a[{word + 3}]) * a[{word + 1}];\n"
+
+    def _panels(self) -> str:
+        first = PORTS + 4 * len(self._ports) + 2 * len(self._carried)
+        return "".join(
+            f"  const R* P{k} = (const R*)a[{first + 2 * k}]; const int64_t* Q{k} = (const int64_t*)a[{first + 2 * k + 1}];\n"  # noqa: E501
+            for k in range(len(self._tiles.panels))
+        )
+
+    def _ahead(self, common: str) -> tuple[str, str]:
+        """Return the function that multiplies a chunk of steps ahead for one row, and its call."""
+        if not self._tiles.ahead:
+            return "", ""
+        text = (
+            f"static void {self._name}_ahead(const int64_t* a, const long b, const long from) {{\n{common}"
+            "  const long steps = lengths ? lengths[b] : T, least = descend ? T - steps : 0, most = descend ? T : steps;\n"  # noqa: E501
+            f"  const long low = from < least ? least : from, high = from + {AHEAD} < most ? from + {AHEAD} : most;\n"
+            f"{self._tiles.ahead}}}\n"
+        )
+        return (
+            text,
+            f"    if (ahead && i % {AHEAD} == 0) for (long m = 0; m < count; m++) {self._name}_ahead(a, rows[m], i);\n",
+        )
+
+    def _ends(self, which: str) -> str:
+        """Return the text that brings what is carried to where it begins, or takes away what it ends with."""
+        text, first = "", PORTS + 4 * len(self._ports)
+        for k, b in enumerate(self._carried):
+            kind, word = TYPES[b.kind], PORTS + 4 * self.port(b)
+            slots = f"{{a[{word + 1}], a[{word + 2}], a[{word + 3}], T, descend, lengths}}"
+            other = first + 2 * k + (which == "end")
+            text += (
+                f"  recurra::{which}(({kind}*)a[{word}], recurra::Slots{slots}, ({kind}*)a[{other}], "
+                f"{row_size(b.shape)}, rows, count);\n"
+            )
+        return text
+
+    def port(self, buffer: Buffer) -> int:
+        """Return the number of a buffer's port; -1 for scratch memory."""
+        return next((p for b, p, _ in self._buffers if b is buffer), -1)
+
+    def known_ahead(self, buffer: Buffer) -> bool:
+        """Tell whether a buffer is an input of every step, known before the loop begins."""
+        return any(buffer is b for b in self._steps)
+
+    def leaf(self, v: Value) -> Buffer | None:
+        """Return the buffer that a value is handed over in."""
+        return self._inputs.get(v)
 
     def _port(self, name: str, v: Value) -> int:
         self._ports.append(Port(name, v.shape, v.kind))
@@ -159,17 +227,16 @@ class _Emitter:
         if group.kind == "reduce":
             return self._reduction(group)
         products = [v for v in group.values if v.op == "mm"]
-        return self._tile(group, products) if products else self._nest(group)
-
-    # Loops over rows and shapes.
+        return self._tiles.write(group, products) if products else self._nest(group)
 
     def _nest(self, group: Group) -> str:
         scope = Scope(self, group, {})
         dims = loops(group.shape)
-        inner = scope.vectorised(dims, lambda m: "".join(self._computed(scope, v, m) for v in group.values))
+        inner = scope.vectorised(dims, lambda m: "".join(self.computed(scope, v, m) for v in group.values))
         return f"    for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n"
 
-    def _computed(self, scope: Scope, v: Value, m: str) -> str:
+    def computed(self, scope: Scope, v: Value, m: str) -> str:
+        """Return the text that computes and stores a value."""
         at = coordinates_of(v.shape)
         name, text = scope.value(v, at, m, top=True)
         return text + "".join(scope.store(s, v, at, name, m) for s in self.lowered.stores.get(v, []))
@@ -215,119 +282,3 @@ class _Emitter:
                 scope.vectorised([kept[-1]], lambda m: "{" + start + nested(inside, step(m)) + finish(m) + "}\n"),
             )
         return f"    for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n"
-
-    # Tiles of matrix products.
-
-    def _tile(self, group: Group, products: list[Value]) -> str:
-        folded, N = -group.shape[0], group.shape[1]
-        count = len(products)
-        lanes = self.lanes
-        wide = max(1, min(4 // count, -(-N // lanes)))
-        width = wide * lanes
-        vectors = count * wide
-        most = max(1, min(8, (self._registers - 1) // (vectors + 1)))
-        self._flops += sum(2 * row_size(a.shape) * N for p in products for a in p.values[::2])
-        terms: dict[tuple[str, int], list[tuple[int, Value]]] = {}
-        for k, p in enumerate(products):
-            for a, w in zip(p.values[::2], p.values[1::2], strict=True):
-                pointer, offset, _ = self._left(a)
-                extra = 0
-                while any(index == k for index, _ in terms.get((pointer, offset + extra), [])):
-                    extra -= 1 << 40
-                terms.setdefault((pointer, offset + extra), []).append((k, w))
-        sources = {self._left(a)[:2]: a for p in products for a in p.values[::2]}
-        seen: set[int] = set()
-        calls = ""
-        for (pointer, offset), entries in terms.items():
-            while offset < -(1 << 39):
-                offset += 1 << 40
-            a = sources[(pointer, offset)]
-            K = a.shape[1]
-            panel = self._panel(entries, K, N, width)
-            fresh = sum(1 << i for i, (k, _) in enumerate(entries) if k not in seen)
-            seen |= {k for k, _ in entries}
-            indices = ", ".join(str(k) for k, _ in entries)
-            row = self._left(a)[2] if folded == 1 else str(K)
-            calls += (
-                f"      for (int q = 0; q < r; q++) left[q] = {pointer} + {self._folded('m0 + q', folded)} * {row} + {offset};\n"  # noqa: E501
-                f"      tiles<R, {lanes}, {wide}, {count}, {most}, {fresh}u, {indices}>(r, left, "
-                f"P{panel} + block * {K * len(entries) * width}, Q{panel}[2 * block], Q{panel}[2 * block + 1], z);\n"
-            )
-        scope = Scope(self, group, {v: f"z + (q * {count} + {k}) * {width}" for k, v in enumerate(products)})
-        body = self._epilogue(group, scope, N, wide, folded)
-        if folded > 1 and re.search(r"\bj0\b", body):
-            raise Unsupported("matmul", "the rows of a product with a matrix of each row are used in another order")
-        return (
-            f"    for (long block = 0; block < {-(-N // width)}; block++) {{ const long pieces = (n * {folded} + {most - 1}) / {most};\n"  # noqa: E501
-            f"     for (long piece = 0, m0 = 0; piece < pieces; piece++) {{\n"
-            f"      const int r = n * {folded} / pieces + (piece < n * {folded} % pieces);\n"
-            f"      alignas(64) R z[{most * count * width}]; const R* left[{most}];\n{calls}"
-            f"      for (int q = 0; q < r; q++) {{ const long b = {self._folded('m0 + q', folded)};\n{scope.rows()}{body}      }}\n"  # noqa: E501
-            "      m0 += r;\n     }\n    }\n"
-        )
-
-    def _epilogue(self, group: Group, scope: Scope, N: int, wide: int, folded: int) -> str:
-        lanes, rest = self.lanes, N % self.lanes
-
-        def body(m: str) -> str:
-            text = "".join(self._computed(scope, v, m) for v in group.values)
-            scope.forget()
-            return text
-
-        full = "" if lanes > N else f"if (j1 + {lanes} <= {N}) {{ constexpr int K = {lanes}; {body(str(lanes))} }}\n"
-        if rest:
-            full += ("else " if full else "") + f"if (j1 < {N}) {{ {body(str(rest))} }}\n"
-        return (
-            f"       for (long u = 0; u < {wide}; u++) {{ const long j1 = block * {wide * lanes} + u * {lanes};\n{full}       }}\n"  # noqa: E501
-        ).replace(f"constexpr int K = {lanes}; ", "")
-
-    @staticmethod
-    def _folded(index: str, folded: int) -> str:
-        if folded == 1:
-            return f"rows[{index}]"
-        return f"(rows[({index}) / {folded}] * {folded} + ({index}) % {folded})"
-
-    def _left(self, a: Value) -> tuple[str, int, str]:
-        """Return the buffer, the offset within the row and the row stride of a left side."""
-        offset = 0
-        if a not in self.lowered.home and a.op == "slice":
-            offset = a.attrs[1]
-            a = a.values[0]
-        buffer = self.lowered.home.get(a)
-        if buffer is None:
-            raise Unsupported("mm", "its left side does not lie in memory", a.where)
-        return buffer.name, offset, self.row(buffer)
-
-    def _panel(self, entries: Sequence[tuple[int, Value]], K: int, N: int, width: int) -> int:
-        columns = [self._columns(w) for _, w in entries]
-        number = len(self._panels)
-        blocks = -(-N // width)
-        self._panels.append((blocks * K * len(entries) * width, 2 * blocks))
-        listed = ", ".join(f"{{{p}, {o}, {k}, {u}}}" for p, o, k, u in columns)
-        self._packing.append(
-            f"  if (which == {number}) {{ const Columns from[] = {{{listed}}};"
-            f" pack<R>(p, from, {len(entries)}, {K}, {N}, {width}, to, range); }}\n"
-        )
-        return number
-
-    def _columns(self, w: Value) -> tuple[int, int, int, int]:
-        """Return port, offset and strides of a right side, which must be a view of a constant."""
-        at: Coordinates | None = ((0, (("k", 1),)), (0, (("u", 1),)))
-        v = w
-        while v not in self._inputs:
-            if v.op == "stop":
-                v = v.values[0]
-                continue
-            if v.op not in MOVES:
-                raise Unsupported("mm", "its right side changes within the loop", w.where)
-            at = through_view(v.op, v.attrs, v.values[0].shape, v.shape, at)
-            v = v.values[0]
-            if at is None:
-                raise Unsupported("mm", "its right side is reshaped", w.where)
-        buffer = self._inputs[v]
-        port = next(p for b, p, _ in self._buffers if b is buffer)
-        if buffer.place != "constant":
-            raise Unsupported("mm", "its right side changes with time or from row to row", w.where)
-        where = linear(v.shape, at)
-        factors = dict(where[1])
-        return port, where[0], factors.get("k", 0), factors.get("u", 0)

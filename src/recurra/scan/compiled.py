@@ -17,7 +17,7 @@ from recurra.core.errors import BackendError
 from recurra.scan.cpp import Compiled, compiled_loop
 from recurra.scan.hoisted import around
 from recurra.scan.problem import Problem, Result
-from recurra.scan.programs import Program, program_for, wants_hoisting
+from recurra.scan.programs import Program, program_for
 from recurra.scan.reference import reference
 from recurra.scan.trial import try_out
 
@@ -109,7 +109,7 @@ def _worth_it(problem: Problem) -> bool:
 
 def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
     """Return the program with its kernels built and tried out. Raises Unsupported, every time for the same reason."""
-    program = program_for(problem, wants_hoisting(problem))
+    program = program_for(problem, False)
     train = torch.is_grad_enabled() and any(t.requires_grad for t in [*_given(problem), *own.values()])
     if program.refused is not None:
         raise program.refused

@@ -3,8 +3,7 @@ gradient."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,17 +12,15 @@ from torch import Tensor
 
 from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Value
-from recurra.compiler.kernel import Kernel, Port, compile_loops
+from recurra.compiler.kernel import Kernel, compile_loops
 from recurra.compiler.plan import Plan
 from recurra.core import State
+from recurra.scan.dealing import deal
 from recurra.scan.hoisted import Folded, LoopInputs, torch_loop
 from recurra.scan.problem import Problem
 from recurra.scan.programs import Program
 
 __all__ = ["Compiled", "compiled_loop"]
-
-_WORK_A_THREAD = 400_000
-"""Floating point operations a step and thread, times steps, below which another thread costs more than it brings."""
 
 
 class Compiled:
@@ -100,7 +97,7 @@ def compiled_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tup
 
 
 class _Run:
-    """One call: sizes, rows, direction, and after the forward what the backward needs."""
+    """One call: sizes, direction, and after the forward what the backward needs."""
 
     def __init__(self, compiled: Compiled, problem: Problem, program: Program, inputs: LoopInputs) -> None:
         self.compiled, self.problem, self.program = compiled, problem, program
@@ -118,35 +115,29 @@ class _Run:
 
     def forward(self, inputs: LoopInputs, train: bool) -> list[Tensor]:
         """Run the forward kernel; return outputs, final states, and all states if they are asked for."""
-        compiled, problem = self.compiled, self.problem
+        compiled, keep_states = self.compiled, self.problem.keep_states
         p = compiled.plan
-        kernel = compiled.kernel("train" if train else "infer")
-        constants = [c.contiguous() for c in inputs.once]
-        ports = self._given(constants, inputs)
-        kept: list[bool] = []
+        ports = _Ports()
+        ports.rows(inputs.call)
+        ports.steps(inputs.steps)
+        finals: list[Tensor] = []
         for k, s in enumerate(inputs.state):
-            keep = train or problem.keep_states or k in compiled.aliases
-            kept.append(keep)
-            memory = self._slots(s, keep, self.descend)
+            keep = train or keep_states or k in compiled.aliases
+            memory = self._slots(s.shape[1:], s.dtype, keep, self.lengths is not None)
             self.histories.append(memory)
-            ports.append(_carried(memory, keep))
+            finals.append(ports.carried(memory, keep, s))
         # While training, y has memory of its own beside the history of the state: the caller may write into it.
         wanted = p.forward.results if train else compiled.own_outputs
-        made: dict[Value, Tensor] = {}
-        for v in p.forward.results:
-            if any(v is w for w in wanted):
-                made[v] = self._blank(v)
-                ports.append(_timed(made[v]))
-        self._call(kernel, ports, constants, self.descend)
+        made = {v: self._blank(v) for v in p.forward.results if v in wanted}
+        ports.steps(made.values())
+        self._call(compiled.kernel("train" if train else "infer"), _contiguous(inputs.once), ports, self.descend)
         if train:
             self.saved = [made[v] for v in compiled.saved]
-        after = [self._after(h, self.descend) if keep else h for h, keep in zip(self.histories, kept, strict=True)]
         outputs = [
-            made[o] if alias is None or train else self._clean(after[alias])
+            made[o] if alias is None or train else self._clean(self._after(self.histories[alias], self.descend))
             for o, alias in zip(p.outputs, compiled.aliases, strict=True)
         ]
-        finals = [self._final(h, keep, self.descend) for h, keep in zip(self.histories, kept, strict=True)]
-        states = [self._clean(a) for a in after] if problem.keep_states else []
+        states = [self._clean(self._after(h, self.descend)) for h in self.histories] if keep_states else []
         if train:
             states = [a.clone() for a in states]
         return [*outputs, *finals, *states]
@@ -160,41 +151,38 @@ class _Run:
         backward = p.backward
         assert derived is not None
         assert backward is not None
-        kernel = compiled.kernel("backward")
         n, m = len(p.outputs), len(inputs.state)
         output_grads, final_grads = grads[:n], grads[n : n + m]
         descend = not self.descend
-        constants = [c.contiguous() for c in inputs.once]
-        ports = self._given(constants, inputs)[: len(inputs.once) + len(inputs.call)]
+        constants = _contiguous(inputs.once)
         by_value: dict[Value, Tensor] = dict(zip(p.staged.loop_steps, inputs.steps, strict=True))
         by_value.update(zip(compiled.saved, self.saved, strict=True))
         for k, leaf in enumerate(derived.output_grads):
             if leaf is not None:
                 by_value[leaf] = self._output_grad(output_grads[k], p.outputs[k])
-        ports += [_timed(_inner_contiguous(by_value[v])) for v in backward.per_step]
-        ports += [_carried(h, True) for h in self.histories]
+        ports = _Ports()
+        ports.rows(inputs.call)
+        ports.steps(by_value[v] for v in backward.per_step)
+        ports.steps(self.histories)
         starts = {v: k for k, v in enumerate(derived.first) if v is not None}
-        memories: list[Tensor] = []
+        dtype = self.problem.x.dtype
+        held: list[Tensor] = []
         for c in backward.carried:
             start = final_grads[starts[c.before]] if c.before in starts else None
-            memories.append(self._slots(start, False, descend, c.before))
-        memories += [self._slots(None, True, descend, c.before) for c in backward.histories]
-        ports += [_carried(memory, k >= len(backward.carried)) for k, memory in enumerate(memories)]
-        results: dict[Value, Tensor] = {}
-        for v in compiled.written:
-            if v not in results:
-                results[v] = self._blank(v)
-        ports += [_timed(results[v]) for v in self._ordered_results(backward.results)]
-        self._call(kernel, ports, constants, descend)
+            held.append(ports.carried(self._slots(c.before.shape[1:], dtype, False, False), False, start))
+        histories: list[Tensor] = []
+        for c in backward.histories:
+            memory = self._slots(c.before.shape[1:], dtype, True, self.lengths is not None)
+            held.append(ports.carried(memory, True, None))
+            histories.append(self._after(memory, descend))
+        results = {v: self._blank(v) for v in compiled.written}
+        ports.steps(results.values())
+        self._call(compiled.kernel("backward"), constants, ports, descend)
 
-        held = [
-            self._final(memory, k >= len(backward.carried), descend, view=True) for k, memory in enumerate(memories)
-        ]
         ends = dict(zip([c.before for c in (*backward.carried, *backward.histories)], held, strict=True))
         once = dict(zip(p.staged.loop_once, constants, strict=True))
         finals = iter(compiled.finals({**once, **ends}, self.batch, self.problem.x))
         first_grads = [None if v is None else next(finals) for v in derived.finals]
-        histories = [self._after(h, descend) for h in memories[len(backward.carried) :]]
         new = [self._after(h, self.descend) for h in self.histories]
         pools = {"history": histories, "saved": self.saved, "new": new}
         found = [
@@ -206,10 +194,10 @@ class _Run:
         a, b, c, _ = self.sizes
         ask_once = [k for k in compiled.once if wanted[k]]
         ask_late = [k for k in compiled.late if wanted[a + b + k]]
-        epilogue = compiled.epilogue(ask_once, ask_late)
         late: dict[int, Tensor] = {}
         gathered: dict[int, Tensor] = {}
         if ask_once or ask_late:
+            epilogue = compiled.epilogue(ask_once, ask_late)
             made = self._epilogue(epilogue, once, inputs, by_value, kept)
             gathered = dict(zip(ask_once, made, strict=False))
             fold = Folded(self.problem)
@@ -221,9 +209,6 @@ class _Run:
             *(step_grads.get(k, late.get(k)) for k in range(c)),
             *first_grads,
         ]
-
-    def _ordered_results(self, results: Sequence[Value]) -> list[Value]:
-        return [v for v in results if any(v is w for w in self.compiled.written)]
 
     def _epilogue(
         self, epilogue: Evaluation, once: dict[Value, Tensor], inputs: LoopInputs, by_value: dict[Value, Tensor],
@@ -242,47 +227,15 @@ class _Run:
                 given[v] = fold.fold(timed[v])
         return epilogue(given, fold.rows, self.problem.x)
 
-    def _given(self, constants: Sequence[Tensor], inputs: LoopInputs) -> list[Port]:
-        ports: list[Port] = [(c, 0, 0, 0) for c in constants]
-        ports += [(t, 0, t.stride(0), 0) for t in map(_rows_contiguous, inputs.call)]
-        return ports + [_timed(_inner_contiguous(t)) for t in inputs.steps]
-
     def _blank(self, v: Value) -> Tensor:
         dtype = {"real": self.problem.x.dtype, "int": torch.int64, "bool": torch.bool}[v.kind]
         make = torch.empty if self.lengths is None else torch.zeros
         return make(self.steps, self.batch, *v.shape[1:], dtype=dtype)
 
-    def _slots(self, start: Tensor | None, keep: bool, descend: bool, leaf: Value | None = None) -> Tensor:
-        """Return memory for what is carried, with `start` (zeros, if None) where each row begins."""
-        shape = start.shape[1:] if start is not None else leaf.shape[1:] if leaf is not None else ()
-        dtype = self.problem.x.dtype if start is None else start.dtype
-        make = (
-            torch.empty
-            if (self.lengths is None and start is not None) or (keep and self.lengths is None)
-            else torch.zeros
-        )
-        memory = make(self.steps + 1 if keep else 2, self.batch, *shape, dtype=dtype)
-        if descend and self.lengths is not None:
-            if start is not None:
-                n = torch.tensor(self.lengths)
-                memory[n if keep else n & 1, torch.arange(self.batch)] = start
-            return memory
-        slot = self.steps if descend else 0
-        begin = memory[slot if keep else slot & 1]
-        if start is None:
-            begin.zero_()
-        else:
-            begin.copy_(start)
-        return memory
-
-    def _final(self, memory: Tensor, keep: bool, descend: bool, view: bool = False) -> Tensor:
-        if descend:
-            return memory[0] if view else memory[0].clone()
-        if self.lengths is not None:
-            n = torch.tensor(self.lengths)
-            return memory[n if keep else n & 1, torch.arange(self.batch)]
-        end = memory[self.steps if keep else self.steps & 1]
-        return end if view else end.clone()
+    def _slots(self, shape: Sequence[int], dtype: torch.dtype, keep: bool, zero: bool) -> Tensor:
+        """Return memory for what is carried: a slot before every step and one after the last, or two in turn."""
+        make = torch.zeros if zero else torch.empty
+        return make(self.steps + 1 if keep else 2, self.batch, *shape, dtype=dtype)
 
     def _after(self, memory: Tensor, descend: bool) -> Tensor:
         return memory[: self.steps] if descend else memory[1:]
@@ -303,18 +256,40 @@ class _Run:
             return torch.zeros((), dtype=self.problem.x.dtype).expand(self.steps, self.batch, *like.shape[1:])
         return grad
 
-    def _call(self, kernel: Kernel, ports: Sequence[Port], constants: Sequence[Tensor], descend: bool) -> None:
-        if self.steps == 0 or self.batch == 0:
-            return
-        most = min(torch.get_num_threads(), self.batch)
-        threads = most
-        if most > 1:
-            work = (kernel.flops + 2000) * self.batch * self.steps
-            threads = max(1, min(most, math.ceil(work / _WORK_A_THREAD)))
-        rows = (
-            _even_rows(self.batch, threads) if self.lengths is None else _uneven_rows(self.lengths, self.steps, threads)
-        )
-        kernel(ports, constants, self.steps, self.batch, rows, descend)
+    def _call(self, kernel: Kernel, constants: Sequence[Tensor], ports: _Ports, descend: bool) -> None:
+        rows = deal(self.steps, self.batch, self.lengths, kernel.flops)
+        kernel(constants, ports.words, ports.ends, self.steps, self.batch, rows, descend)
+
+
+class _Ports:
+    """The words of a kernel's ports, and the tensors that they point into."""
+
+    def __init__(self) -> None:
+        self.words: list[int] = []
+        self.ends: list[int] = []
+        self._held: list[Tensor] = []
+
+    def rows(self, tensors: Iterable[Tensor]) -> None:
+        """Add what every row has one of."""
+        for t in _contiguous(tensors):
+            self._held.append(t)
+            self.words += (t.data_ptr(), 0, t.stride(0), 0)
+
+    def steps(self, tensors: Iterable[Tensor]) -> None:
+        """Add what every row has one of at each step."""
+        for t in tensors:
+            t = _inner_contiguous(t)
+            self._held.append(t)
+            self.words += (t.data_ptr(), t.stride(0), t.stride(1), -1)
+
+    def carried(self, memory: Tensor, keep: bool, start: Tensor | None) -> Tensor:
+        """Add what is carried in `memory` from `start` on (zeros if None); return where its end goes."""
+        end = torch.empty(memory.shape[1:], dtype=memory.dtype)
+        start = start if start is None or start.is_contiguous() else start.contiguous()
+        self._held += [memory, end] if start is None else [memory, end, start]
+        self.words += (memory.data_ptr(), memory.stride(0), memory.stride(1), -1 if keep else 1)
+        self.ends += (0 if start is None else start.data_ptr(), end.data_ptr())
+        return end
 
 
 class _Loop(torch.autograd.Function):
@@ -358,40 +333,17 @@ def _by_torch(
     return [next(found) if w else None for w in wanted]
 
 
-def _timed(t: Tensor) -> Port:
-    return (t, t.stride(0), t.stride(1), -1)
-
-
-def _carried(memory: Tensor, keep: bool) -> Port:
-    return (memory, memory.stride(0), memory.stride(1), -1 if keep else 1)
+def _contiguous(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [t if t.is_contiguous() else t.contiguous() for t in tensors]
 
 
 def _inner_contiguous(t: Tensor) -> Tensor:
     """Return t with each row's entries in order; time and rows may have any strides."""
+    if t.is_contiguous():
+        return t
     size = 1
     for n, stride in zip(reversed(t.shape[2:]), reversed(t.stride()[2:]), strict=True):
         if n != 1 and stride != size:
             return t.contiguous()
         size *= n
     return t
-
-
-def _rows_contiguous(t: Tensor) -> Tensor:
-    return t if t.is_contiguous() else t.contiguous()
-
-
-@lru_cache(maxsize=256)
-def _even_rows(batch: int, threads: int) -> tuple[Tensor, Tensor, None]:
-    first = torch.tensor([batch * k // threads for k in range(threads + 1)])
-    return first, torch.arange(batch), None
-
-
-@lru_cache(maxsize=64)
-def _uneven_rows(lengths: tuple[int, ...], steps: int, threads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Deal rows out in order of length, so that every thread has as much to do."""
-    order = sorted(range(len(lengths)), key=lambda b: -lengths[b])
-    hands = [order[k::threads] for k in range(threads)]
-    first = torch.tensor([0, *(sum(len(h) for h in hands[: k + 1]) for k in range(threads))])
-    n = torch.tensor(lengths)
-    counts = torch.stack([(n[h].unsqueeze(0) > torch.arange(steps).unsqueeze(1)).sum(1) for h in hands])
-    return first, torch.tensor([b for h in hands for b in h]), counts

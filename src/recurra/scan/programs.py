@@ -22,7 +22,7 @@ from recurra.compiler.trace import Spec, trace
 from recurra.core import Shared
 from recurra.scan.problem import Problem
 
-__all__ = ["Program", "program_for", "wants_hoisting"]
+__all__ = ["Program", "program_for"]
 
 _MOST_PROGRAMS = 256
 _MOST_SHAPES = 8
@@ -92,17 +92,6 @@ def program_for(problem: Problem, hoist: bool) -> Program:
     if isinstance(found, Unsupported):
         raise found
     return found
-
-
-def wants_hoisting(problem: Problem) -> bool:
-    """Tell whether products of the input should run before the loop: for few rows, whose loop is bound by memory.
-
-    Narrow inputs stay in the loop, where they cost less than the memory traffic of a hoisted product.
-    """
-    width = 1
-    for d in problem.cell.input_shape:
-        width *= d
-    return width > 16 and problem.x.shape[1] < 16
 
 
 _programs: dict[Any, Program | Unsupported] = {}

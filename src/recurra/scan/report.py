@@ -24,11 +24,11 @@ __all__ = ["CellReport", "report"]
 class CellReport:
     """One cell: compiled, or the operation and source line that prevents it.
 
-    hoisted: what runs before the loop; saved: entries for each row and step that training keeps in memory; recomputed:
-    operations that the backward does again; flops: of the matrix products of one row's step, forward; bytes: read and
-    written by one row's step, forward while training; source: the generated C++. linear: how the new state follows
-    from the old where that is linear ("diagonal", "matrix", "changing matrix", "delay": it holds past inputs only), ""
-    where it is not.
+    hoisted: what runs before the loop, or many steps ahead of it where the batch is small; saved: entries for each row
+    and step that training keeps in memory; recomputed: operations that the backward does again; flops: of the matrix
+    products of one row's step, forward; bytes: read and written by one row's step, forward while training; source: the
+    generated C++. linear: how the new state follows from the old where that is linear ("diagonal", "matrix",
+    "changing matrix", "delay": it holds past inputs only), "" where it is not.
     """
 
     name: str
@@ -101,8 +101,9 @@ def _describe(name: str, program: Program, size: int, linear: str) -> CellReport
         *(c.before for c in forward.carried),
         *(c.after for c in forward.carried),
     ]
+    hoisted = tuple(_named(v) for v in [*program.staged.before, *kernel.early])
     return CellReport(
-        name, True, "", tuple(_named(v) for v in program.staged.before), sum(row_size(v.shape) for v in own),
+        name, True, "", hoisted, sum(row_size(v.shape) for v in own),
         _recomputed(program), kernel.flops, size * sum(row_size(v.shape) for v in moved), kernel.source, linear,
     )  # fmt: skip
 

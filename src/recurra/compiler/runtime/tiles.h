@@ -1,0 +1,121 @@
+// Matrix products of a few rows with packed weights in register tiles, and the ends of a loop.
+//
+// Weights are cut into panels of `width` columns. A panel holds, for every k in order, the vectors of all the products
+// that share a left side, side by side, and the range of k in which it is not zero: block-sparse weights cost what they
+// hold. A tile is some rows by one panel; its sums stay in registers over all of k.
+#pragma once
+
+#include "simd.h"
+
+namespace recurra {
+
+// Rows `a` times the accumulators `Index` (of `Slots` for each row in z), each of C vectors. Bits of `Fresh` tell which
+// of the accumulators start at 0; the others go on from what z holds.
+template <class R, int C, int Slots, int M, unsigned Fresh, int... Index>
+RECURRA_INLINE void tile(const R* const* a, const R* panel, long low, long high, R* z) {
+    using V = Vec<R>;
+    constexpr int N = LANES<R>, A = sizeof...(Index), E = A * C;
+    // Few accumulators would leave the multipliers waiting for their own results: k is then dealt out to several sets.
+    constexpr int S = M * E >= 8 ? 1 : (M * E >= 4 ? 2 : 4);
+    constexpr int index[A] = {Index...};
+    V c[S][M][E];
+    unroll<S>([&](auto s) RECURRA_LAMBDA { unroll<M>([&](auto m) RECURRA_LAMBDA { unroll<E>([&](auto e) RECURRA_LAMBDA {
+        if constexpr (s == 0 && !(Fresh >> (e / C) & 1)) c[s][m][e] = load(z + ((m * Slots + index[e / C]) * C + e % C) * N);
+        else c[s][m][e] = V{};
+    }); }); });
+    const R* row[M];
+    unroll<M>([&](auto m) RECURRA_LAMBDA { row[m] = a[m]; });
+    const R* w = panel + low * E * N;
+    long k = low;
+    for (; k + S <= high; k += S, w += S * E * N)
+        unroll<S>([&](auto s) RECURRA_LAMBDA {
+            V x[M];
+            unroll<M>([&](auto m) RECURRA_LAMBDA { x[m] = splat<V>(row[m][k + s]); });
+            unroll<E>([&](auto e) RECURRA_LAMBDA {
+                const V y = load(w + (s * E + e) * N);
+                unroll<M>([&](auto m) RECURRA_LAMBDA { c[s][m][e] = fma(x[m], y, c[s][m][e]); });
+            });
+        });
+    for (; k < high; k++, w += E * N)
+        unroll<E>([&](auto e) RECURRA_LAMBDA {
+            const V y = load(w + e * N);
+            unroll<M>([&](auto m) RECURRA_LAMBDA { c[0][m][e] = fma(splat<V>(row[m][k]), y, c[0][m][e]); });
+        });
+    unroll<M>([&](auto m) RECURRA_LAMBDA { unroll<E>([&](auto e) RECURRA_LAMBDA {
+        V t = c[0][m][e];
+        unroll<S - 1>([&](auto s) RECURRA_LAMBDA { t += c[s + 1][m][e]; });
+        store(z + ((m * Slots + index[e / C]) * C + e % C) * N, t);
+    }); });
+}
+
+// The same for a number of rows that is known at run time only: at most Most.
+template <class R, int C, int Slots, int Most, unsigned Fresh, int... Index>
+static inline void tiles(int rows, const R* const* a, const R* panel, const int64_t* range, R* z) {
+    unroll<Most>([&](auto m) RECURRA_LAMBDA {
+        if (rows == m + 1) tile<R, C, Slots, m + 1, Fresh, Index...>(a, panel, range[0], range[1], z);
+    });
+}
+
+// Where a matrix of K rows lies: which of the pointers, the first number, the steps from row to row and column to column.
+struct Columns {
+    int source;
+    long offset, down, right;
+};
+
+// Packs matrices side by side, `size` numbers a panel for each of them, and writes each panel's range.
+template <class R>
+static void pack(const void* const* p, const Columns* from, int count, long K, long columns, int width, R* to, int64_t* range) {
+    const long line = (long)count * width;
+    for (long j = 0; j < columns; j += width, to += K * line, range += 2) {
+        const long inside = columns - j < width ? columns - j : width;
+        for (int i = 0; i < count; i++) {
+            const R* w = (const R*)p[from[i].source] + from[i].offset + j * from[i].right;
+            const long down = from[i].down, right = from[i].right;
+            R* out = to + i * width;
+            // Blocks of k, for the weights of torch run along k.
+            for (long k0 = 0; k0 < K; k0 += 16) {
+                const long end = k0 + 16 < K ? k0 + 16 : K;
+                for (long u = 0; u < width; u++)
+                    if (u < inside) for (long k = k0; k < end; k++) out[k * line + u] = w[k * down + u * right];
+                    else for (long k = k0; k < end; k++) out[k * line + u] = R(0);
+            }
+        }
+        const auto zero = [&](long k) {
+            bool nothing = true;
+            for (long u = 0; u < line; u++) nothing &= to[k * line + u] == R(0);  // NaN counts as something
+            return nothing;
+        };
+        long low = 0, high = K;
+        while (low < high && zero(low)) low++;
+        while (low < high && zero(high - 1)) high--;
+        range[0] = low;
+        range[1] = high;
+    }
+}
+
+// What is carried from step to step lies in slots: slot t is before step t, slot t + 1 after it (under a mask, where only
+// two are kept). These bring a row to where it begins, and take away what it ends with; a null `from` means zeros.
+struct Slots {
+    long time, row, mask, T, descend;
+    const int64_t* lengths;
+
+    RECURRA_MEMBER long begin(long b) const { return ((descend ? steps(b) : 0) & mask) * time + b * row; }
+    RECURRA_MEMBER long end(long b) const { return ((descend ? 0 : steps(b)) & mask) * time + b * row; }
+    RECURRA_MEMBER long steps(long b) const { return lengths ? lengths[b] : T; }
+};
+template <class X>
+static inline void begin(X* memory, const Slots& slots, const X* from, long size, const int64_t* rows, long count) {
+    for (long m = 0; m < count; m++) {
+        X* to = memory + slots.begin(rows[m]);
+        if (from) __builtin_memcpy(to, from + rows[m] * size, size * sizeof(X));
+        else __builtin_memset(to, 0, size * sizeof(X));
+    }
+}
+template <class X>
+static inline void end(const X* memory, const Slots& slots, X* to, long size, const int64_t* rows, long count) {
+    if (to)
+        for (long m = 0; m < count; m++)
+            __builtin_memcpy(to + rows[m] * size, memory + slots.end(rows[m]), size * sizeof(X));
+}
+
+}  // namespace recurra
