@@ -1,8 +1,8 @@
 """Pass 8, build: the system's C++ compiler, and the cache of what it has built.
 
 The cache lies in `RECURRA_CACHE`, or `$XDG_CACHE_HOME/recurra`, or `~/.cache/recurra`. A library's name is the hash
-of its source, the headers in `runtime/`, the flags, the compiler's version and the CPU's features, so nothing stale is
-ever loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go when
+of its source, the headers in `runtime/`, the flags, the compiler's version and the CPU's features, so nothing stale
+is ever loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go when
 there are more than 512.
 """
 

@@ -8,7 +8,7 @@ is called with one address, of 64-bit words:
     first, rows                     where each thread's rows begin, and the rows
     counts, lengths                 how many rows of each thread run at each step (they are in order of length), and
                                     how many steps each row has; both null where all have T
-    scratch, ahead                  memory for values between groups, and for products computed ahead (null: in the loop)
+    scratch, ahead                  memory for values between groups, and for products computed ahead (null: none are)
     ports: 4 words each             pointer, stride in time, from row to row, and a mask for the slot of time (-1, or 1
                                     for two slots used in turn)
     what is carried: 2 words each   what it begins with (null: zeros), and where its end goes (null: nowhere)
