@@ -34,12 +34,12 @@ constexpr int MOST = VECTOR_BYTES == 64 ? 6 : 3;
 #define TURNS for (L turn = 0; turn < turns; turn++)
 // Four vectors of one product, and one vector of each of four gates, packed so that both are the same tile.
 extern "C" void pack_plain(L K, L N, const float* w, float* p, L* r) {
-    const void* from[] = {w};
+    const float* from[] = {w};
     const Columns columns[] = {{0, 0, N, 1}};
     pack<float>(from, columns, 1, K, N, 4 * LANES<float>, p, r);
 }
 extern "C" void pack_gates(L K, L N, const float* w, float* p, L* r) {
-    const void* from[] = {w};
+    const float* from[] = {w, w, w, w};
     const L H = N / 4;
     const Columns columns[] = {{0, 0, N, 1}, {0, H, N, 1}, {0, 2 * H, N, 1}, {0, 3 * H, N, 1}};
     pack<float>(from, columns, 4, K, H, LANES<float>, p, r);

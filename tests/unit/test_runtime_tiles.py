@@ -20,10 +20,10 @@ static void product(L M, L N, L K1, L K2, const R* a1, const R* a2, const R* w1,
                     R* packed, L* ranges) {
     constexpr int width = C * LANES<R>;
     const L blocks = (N + width - 1) / width;
-    const void* from[] = {w1, w2};
-    const Columns both[] = {{0, 0, down, right}, {0, N * right, down, right}}, one[] = {{1, 0, N, 1}};
-    pack<R>(from, both, 2, K1, N, width, packed, ranges);
-    pack<R>(from, one, 1, K2, N, width, packed + blocks * K1 * 2 * width, ranges + 2 * blocks);
+    const R *first[] = {w1, w1}, *second[] = {w2};
+    const Columns both[] = {{0, 0, down, right}, {0, N * right, down, right}}, one[] = {{0, 0, N, 1}};
+    pack<R>(first, both, 2, K1, N, width, packed, ranges);
+    pack<R>(second, one, 1, K2, N, width, packed + blocks * K1 * 2 * width, ranges + 2 * blocks);
     for (L block = 0; block < blocks; block++)
         for (L m = 0, r; m < M; m += r) {
             r = M - m < 5 ? M - m : 5;

@@ -2,8 +2,8 @@
 
 The cache lies in `RECURRA_CACHE`, or `$XDG_CACHE_HOME/recurra`, or `~/.cache/recurra`. A library's name is the hash
 of its source, the headers in `runtime/`, the flags, the compiler's version and the CPU's features, so nothing stale
-is ever loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go when
-there are more than 512.
+is ever loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go
+when there are more than 512.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ is called with one address, of 64-bit words:
     counts, lengths                 how many rows of each thread run at each step (they are in order of length), and
                                     how many steps each row has; both null where all have T
     scratch, ahead                  memory for values between groups, and for products computed ahead (null: none are)
+    pack                            whether to pack the weights first
     ports: 4 words each             pointer, stride in time, from row to row, and a mask for the slot of time (-1, or 1
                                     for two slots used in turn)
     what is carried: 2 words each   what it begins with (null: zeros), and where its end goes (null: nowhere)
@@ -138,16 +139,17 @@ class _Emitter:
             f"  for (long i = 0; i < T; i++) {{\n{call}"
             "    const long t = descend ? T - 1 - i : i, before = t + descend, after = t + 1 - descend;\n"
             f"    const long n = counts ? counts[t] : count;\n{pointers}{body}  }}\n{self._ends('end')}}}\n"
+            f"static void {self._name}_pack(const int64_t* a) {{\n  const int panels = {self._first_panel()};\n"
+            f"{''.join(self._tiles.packing)}}}\n"
             f'extern "C" void {self._name}(const int64_t* a) {{\n'
             "  const int64_t *first = (const int64_t*)a[4], *rows = (const int64_t*)a[5], *counts = (const int64_t*)a[6];\n"  # noqa: E501
             "  const long threads = a[2];\n"
+            f"  if (a[10]) {self._name}_pack(a);\n"
             f"  if (threads == 1) return {self._name}_rows(a, rows, first[1], counts);\n"
             "  #pragma omp parallel for num_threads(threads) schedule(static, 1)\n"
             "  for (long k = 0; k < threads; k++)\n"
             f"    {self._name}_rows(a, rows + first[k], first[k + 1] - first[k], counts ? counts + k * a[0] : nullptr);\n"  # noqa: E501
             "}\n"
-            f'extern "C" void {self._name}_pack(const void* const* p, int which, R* to, int64_t* range) {{\n'
-            f"{''.join(self._tiles.packing)}}}\n"
         )
         first = self.port(self._carried[0]) if self._carried else len(ports)
         carried = range(first, first + len(self._carried))
@@ -161,11 +163,14 @@ class _Emitter:
         return f"    {kind}* {b.name} = ({kind}*)a[{word}] + ({when} & a[{word + 3}]) * a[{word + 1}];\n"
 
     def _panels(self) -> str:
-        first = PORTS + 4 * len(self._ports) + 2 * len(self._carried)
+        first = self._first_panel()
         return "".join(
             f"  const R* P{k} = (const R*)a[{first + 2 * k}]; const int64_t* Q{k} = (const int64_t*)a[{first + 2 * k + 1}];\n"  # noqa: E501
             for k in range(len(self._tiles.panels))
         )
+
+    def _first_panel(self) -> int:
+        return PORTS + 4 * len(self._ports) + 2 * len(self._carried)
 
     def _ahead(self, common: str) -> tuple[str, str]:
         """Return the function that multiplies a chunk of steps ahead for one row, and its call."""

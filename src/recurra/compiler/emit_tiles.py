@@ -23,7 +23,7 @@ __all__ = ["AHEAD", "PORTS", "Tiles"]
 AHEAD = 32
 """Steps in a chunk of products that are computed ahead."""
 
-PORTS = 10
+PORTS = 11
 """The word at which the ports begin."""
 
 _NARROW = 16
@@ -201,8 +201,8 @@ class Tiles:
         self.panels.append((blocks * K * len(columns) * width, 2 * blocks))
         listed = ", ".join(f"{{{p}, {o}, {k}, {u}}}" for p, o, k, u in columns)
         self.packing.append(
-            f"  if (which == {number}) {{ const recurra::Columns from[] = {{{listed}}};"
-            f" recurra::pack<R>(p, from, {len(columns)}, {K}, {N}, {width}, to, range); }}\n"
+            f"  {{ const recurra::Columns from[] = {{{listed}}};"
+            f" recurra::pack_ports<R>(a, {PORTS}, from, {K}, {N}, {width}, panels + {2 * number}); }}\n"
         )
         return number
 

@@ -16,7 +16,7 @@ from recurra.compiler.emit_cpp import Emitted, emit, preamble
 from recurra.compiler.ir import Graph, Value
 from recurra.compiler.plan import LoopPlan
 
-__all__ = ["Kernel", "Rows", "compile_loops", "forget_weights"]
+__all__ = ["Kernel", "Rows", "compile_loops", "epoch", "forget_weights"]
 
 
 def compile_loops(
@@ -28,6 +28,9 @@ def compile_loops(
     built = build(preamble(real, target()) + "".join(e.code for e in emitted.values()))
     return {name: Kernel(name, e, built, dtype) for name, e in emitted.items()}
 
+
+_HEAD = 11
+"""Words before the first port."""
 
 _FEW_STEPS = 4
 """Packed weights are kept between calls of so few steps only (streaming); longer calls pack them anew, which costs them
@@ -46,6 +49,11 @@ _FEW_ROWS = 12
 themselves, and then the sums need not go through memory."""
 
 
+def epoch() -> int:
+    """Return a number that changes when weights are to be packed anew."""
+    return _epoch[0]
+
+
 class Kernel:
     """One loop."""
 
@@ -59,10 +67,8 @@ class Kernel:
         self._run: Any = getattr(built.library, name)
         self._run.argtypes = [ctypes.c_void_p]
         self._run.restype = None
-        self._pack: Any = getattr(built.library, f"{name}_pack")
-        self._pack.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-        self._pack.restype = None
-        self._packed: tuple[Any, list[int], list[Tensor]] | None = None
+        self._packed: tuple[Any, list[Tensor]] | None = None
+        self._panels = [-(-size // 16) * 16 for size, _ in emitted.panels]
 
     def __call__(
         self,
@@ -83,41 +89,80 @@ class Kernel:
         scratch = torch.empty(made.scratch * batch, dtype=self._dtype) if made.scratch else None
         early = made.ahead and batch < _FEW_ROWS and steps > 1
         ahead = torch.empty(made.ahead * batch, dtype=self._dtype) if early else None
+        # Another thread may pack anew meanwhile: what this call uses is held until it is over.
+        held, fresh = self._weights(constants, reuse=steps <= _FEW_STEPS)
         words = array("q", (
             steps, batch, rows.threads, descend, rows.first, rows.order, rows.counts, rows.lengths,
-            0 if scratch is None else scratch.data_ptr(), 0 if ahead is None else ahead.data_ptr(),
+            0 if scratch is None else scratch.data_ptr(), 0 if ahead is None else ahead.data_ptr(), fresh,
         ))  # fmt: skip
         for c in constants:
             words.extend((c.data_ptr(), 0, 0, 0))
         words.extend(ports)
         words.extend(ends)
-        # Another thread may pack anew meanwhile: what this call uses is held until it is over.
-        panels, _held = self._panels(constants, reuse=steps <= _FEW_STEPS)
-        words.extend(panels)
+        words.extend(self._addresses(held))
+        self._run(words.buffer_info()[0])
+        if fresh:
+            self._packed = (self._key(constants), held)
+
+    @property
+    def scratch(self) -> int:
+        """Numbers of scratch memory a row."""
+        return self._emitted.scratch
+
+    def prepare(
+        self, constants: Sequence[Tensor], ports: int, ends: int, batch: int, rows: Rows
+    ) -> tuple[array[int], list[Tensor]]:
+        """Return the words of single steps, but for `ports` ports and `ends` ends after the constants that are still
+        zero, and what has to be kept as long as they are used. The weights are packed."""
+        panels, _ = self._weights(constants, reuse=False)
+        words = array("q", (1, batch, rows.threads, 0, rows.first, rows.order, 0, 0, 0, 0, 0))
+        for c in constants:
+            words.extend((c.data_ptr(), 0, 0, 0))
+        words.extend([0] * (4 * ports + 2 * ends))
+        words.extend(self._addresses(panels))
+        # A run over no rows packs, and does nothing else.
+        nothing = array("q", [0, 0, 1, 0, rows.nowhere, rows.order, 0, 0, 0, 0, bool(panels), *words[_HEAD:]])
+        self._run(nothing.buffer_info()[0])
+        return words, panels
+
+    def run(self, words: array[int]) -> None:
+        """Run words that are complete."""
         self._run(words.buffer_info()[0])
 
-    def _panels(self, constants: Sequence[Tensor], reuse: bool) -> tuple[list[int], list[Tensor]]:
-        """Return the addresses of packed weights, and what they belong to: the last ones, if they may be used again and
-        no weight was written to."""
-        if not self._emitted.panels:
-            return [], []
-        # A tensor of inference mode has no version, so writes into it cannot be seen.
-        key = None
-        if reuse and not any(c.is_inference() for c in constants):
-            key = (_epoch[0], *[(c.data_ptr(), c._version) for c in constants])
+    def _addresses(self, held: Sequence[Tensor]) -> list[int]:
+        if not held:
+            return []
+        words: list[int] = []
+        panel, bounds = held[0].data_ptr(), held[1].data_ptr()
+        for size, (_, ranges) in zip(self._panels, self._emitted.panels, strict=True):
+            words += (panel, bounds)
+            panel += size * self._dtype.itemsize
+            bounds += ranges * 8
+        return words
+
+    def _weights(self, constants: Sequence[Tensor], reuse: bool) -> tuple[list[Tensor], bool]:
+        """Return memory for packed weights with what it belongs to, and whether it has to be packed: not, if the last
+        may be used again and no weight was written to."""
+        if not self._panels:
+            return [], False
         kept = self._packed
-        if kept is None or key is None or kept[0] != key:
-            pointers = (ctypes.c_void_p * max(1, len(constants)))(*(c.data_ptr() for c in constants))
-            packed: list[Tensor] = []
-            for k, (size, ranges) in enumerate(self._emitted.panels):
-                panel, bounds = torch.empty(size, dtype=self._dtype), torch.empty(ranges, dtype=torch.int64)
-                self._pack(pointers, k, panel.data_ptr(), bounds.data_ptr())
-                packed += [panel, bounds]
-            # The weights are kept too, so that no other tensor can take their address.
-            keep = [*packed, *(c.detach() for c in constants)]
-            kept = (key, [t.data_ptr() for t in packed], keep)
-            self._packed = kept
-        return kept[1], kept[2]
+        if reuse and kept is not None and kept[0] is not None and kept[0] == self._key(constants):
+            return kept[1], False
+        panels = torch.empty(sum(self._panels), dtype=self._dtype)
+        bounds = torch.empty(sum(ranges for _, ranges in self._emitted.panels), dtype=torch.int64)
+        # The weights are kept too, so that no other tensor can take their address.
+        return [panels, bounds, *(c.detach() for c in constants)], True
+
+    @staticmethod
+    def _key(constants: Sequence[Tensor]) -> Any:
+        """Return what tells one state of the weights from another; None if nothing does, as in inference mode, whose
+        tensors have no version."""
+        if any(c.is_inference() for c in constants):
+            return None
+        return (_epoch[0], *[(c.data_ptr(), c._version) for c in constants])
+
+
+_NOWHERE = torch.zeros(2, dtype=torch.int64)
 
 
 class Rows:
@@ -133,5 +178,6 @@ class Rows:
         self.keep = (first, order, counts, lengths)
         self.threads = first.shape[0] - 1
         self.first, self.order = first.data_ptr(), order.data_ptr()
+        self.nowhere = _NOWHERE.data_ptr()
         self.counts = 0 if counts is None else counts.data_ptr()
         self.lengths = 0 if lengths is None else lengths.data_ptr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ from recurra.core import Cell
 from recurra.layers.layout import Layout
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
-from recurra.scan import forget_weights
+from recurra.layers.streaming import stream_step
+from recurra.scan import Snapshot, forget_weights
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -64,10 +66,7 @@ class _DropIn(nn.RNNBase):
 
     def step(self, x: Tensor, state: Any = None, active: Tensor | None = None) -> tuple[Tensor, Any]:
         """Run one step, x `(B, input_size)`: streaming; see `recurra.Recurrent.step`."""
-        stack = self._stack()
-        initial = None if state is None else split_state(stack.cells, state, x.shape[0])
-        y, final = stack.step(x, initial, active=active)
-        return y, join_states(stack.cells, final)
+        return stream_step(self, self._stack, x, state, (), active)
 
     def initial_state(self, batch: int) -> Any:
         """Return zeros for `batch` rows, on the weights' device and in their dtype."""
@@ -109,8 +108,18 @@ class _DropIn(nn.RNNBase):
     def _bound_cells(self) -> list[list[Cell]]:
         """Cells that read this module's own parameters, as they are at this moment.
 
-        Taken anew at every call, so that replaced, tied, moved or functionally swapped parameters are always seen.
+        Taken anew whenever anything about the module has changed, so that replaced, tied, moved or functionally swapped
+        parameters are always seen.
         """
+        known = _BOUND.get(self)
+        if known is not None and known[0].holds():
+            return known[1]
+        cells = self._bind_cells()
+        if all(name in self._parameters for name in self._flat_weights_names):
+            _BOUND[self] = Snapshot([self]), cells
+        return cells
+
+    def _bind_cells(self) -> list[list[Cell]]:
         directions = ["", "_reverse"] if self.bidirectional else [""]
         made: list[list[Cell]] = []
         width = self.input_size
@@ -136,6 +145,7 @@ class _DropIn(nn.RNNBase):
 
 
 _SKELETONS: dict[tuple[Any, ...], Cell] = {}
+_BOUND: WeakKeyDictionary[_DropIn, tuple[Snapshot, list[list[Cell]]]] = WeakKeyDictionary()
 
 
 class RNN(_DropIn):

@@ -15,6 +15,7 @@ from recurra.core.errors import ArgumentError
 from recurra.layers.layout import Layout
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
+from recurra.layers.streaming import stream_step
 from recurra.scan import choose, forget_weights
 
 __all__ = ["CellFactory", "Directions", "Recurrent"]
@@ -119,10 +120,7 @@ class Recurrent(nn.Module):
         x: `(B, ...)`; state: as in `forward`; context: as in `forward` for T = 1; active: `(B,)` bool, the live rows:
         the others keep their state and give zeros. Returns `(y, state)`. Raises ArgumentError if bidirectional.
         """
-        stack = self._stack()
-        initial = None if state is None else split_state(stack.cells, state, x.shape[0])
-        y, final = stack.step(x, initial, context=context or (), active=active)
-        return y, join_states(stack.cells, final)
+        return stream_step(self, self._stack, x, state, context or (), active)
 
     def initial_state(self, batch: int) -> Any:
         """Return the state before the first step for `batch` rows, on the weights' device and in their dtype."""

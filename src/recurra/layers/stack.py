@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -25,8 +24,7 @@ class StackResult(NamedTuple):
     states: list[State] | None
 
 
-@dataclass(frozen=True)
-class Stack:
+class Stack(NamedTuple):
     """The cells of a stack, `layers[k]` being layer k's forward cell and, if it is bidirectional, its reverse cell."""
 
     layers: Sequence[Sequence[Cell]]

@@ -21,6 +21,9 @@ def join_states(cells: Sequence[Cell], states: Sequence[State]) -> Any:
     The k-th tensors of all of them become one tensor `(layers * directions, B, ...)` if they share their shape, else a
     `PerLayer` tuple. Cells with one state tensor give that entry itself, others a tuple of entries.
     """
+    if len(states) == 1:
+        alone = tuple(s.unsqueeze(0) for s in states[0])
+        return alone[0] if len(alone) == 1 else alone
     entries = tuple(
         torch.stack(tensors) if stacked else PerLayer(tensors)
         for stacked, tensors in zip(_stacks(cells), zip(*states, strict=True), strict=True)
@@ -45,6 +48,8 @@ def split_state(cells: Sequence[Cell], state: Any, batch: int) -> list[State]:
 
 def _stacks(cells: Sequence[Cell]) -> list[bool]:
     """Tell for each state tensor whether all layers and directions share its shape and dtype."""
+    if len(cells) == 1:
+        return [True] * len(cells[0].state_shapes())
     declared = [[split_shape(entry) for entry in cell.state_shapes()] for cell in cells]
     return [all(entry == column[0] for entry in column) for column in zip(*declared, strict=True)]
 

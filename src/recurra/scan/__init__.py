@@ -4,10 +4,12 @@ from recurra.compiler.build import cache_folder, clear_cache
 from recurra.compiler.build import compiler as cpp_compiler
 from recurra.compiler.kernel import forget_weights
 from recurra.scan.backends import BACKENDS, Backend, choose
+from recurra.scan.binding import Snapshot
 from recurra.scan.problem import Problem, Result
 from recurra.scan.report import CellReport, report
 from recurra.scan.scan import scan
 from recurra.scan.step import step
+from recurra.scan.stream import Stream, prepare_stream
 
 __all__ = [
     "BACKENDS",
@@ -15,11 +17,14 @@ __all__ = [
     "CellReport",
     "Problem",
     "Result",
+    "Snapshot",
+    "Stream",
     "cache_folder",
     "choose",
     "clear_cache",
     "cpp_compiler",
     "forget_weights",
+    "prepare_stream",
     "report",
     "scan",
     "step",

@@ -1,36 +1,39 @@
 """Running a cell by its kernels where that can be done, and saying why where it cannot."""
 
-# Whether a transform or a mode of torch is active is told by nothing public.
-# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.trace import named_tensors
-from recurra.core import Shared
+from recurra.core import Cell, Shared, State
 from recurra.core.errors import BackendError
+from recurra.scan.binding import Binding, bind, bound, mode
 from recurra.scan.cpp import Compiled, compiled_loop
-from recurra.scan.hoisted import around
+from recurra.scan.hoisted import LoopInputs, around
 from recurra.scan.problem import Problem, Result
 from recurra.scan.programs import Program, program_for
 from recurra.scan.reference import reference
 from recurra.scan.trial import try_out
 
-__all__ = ["automatic", "compiled", "explain", "obstacle"]
+__all__ = ["again", "automatic", "compiled", "explain", "obstacle", "worth_it"]
 
 _WORTH_COMPILING = 2048
 """Entries of the state times rows times steps below which `auto` runs the loop: it takes less than a compiler's
 start."""
 
+_WORTH_AFTER_ALL = 16 * _WORTH_COMPILING
+"""The same over all calls of one cell so far: many small calls, as in streaming, are worth a compiler's start too."""
+
 
 def automatic(problem: Problem) -> Result:
     """Run the fastest way that supports the cell; the loop, whatever goes wrong on the way to a faster one."""
-    if not _worth_it(problem):
+    if not worth_it(problem):
         return reference(problem)
     own = dict(named_tensors(problem.cell))
     if obstacle(problem, own) is not None:
@@ -39,7 +42,31 @@ def automatic(problem: Problem) -> Result:
         program = _ready(problem, own)
     except Unsupported:
         return reference(problem)
+    _remember(problem, program, own)
     return around(problem, program, compiled_loop, own)
+
+
+def again(
+    cell: Cell, x: Tensor, state: State | None, lengths: tuple[int, ...] | None, reverse: bool, keep_states: bool
+) -> Result | None:
+    """Run a cell without context by the program that an earlier call has bound to it; None if that cannot be done.
+
+    x and state have been checked; a state of None is the initial one.
+    """
+    found = bound(cell)
+    if found is None or not found.fits(x, state):
+        return None
+    program, train = found.program, found.trains(x, state)
+    if not _tried(program, train):
+        return None
+    if state is None and (train or not found.zeros):
+        state = cell.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
+    problem = Problem(cell, x, state or (), (), (), lengths, reverse, keep_states)
+    if found.once is None:
+        return around(problem, program, compiled_loop, found.own)
+    inputs = LoopInputs(found.once, [], [x], state or found.nothing)
+    outputs, final, states = compiled_loop(problem, program, inputs)
+    return Result(outputs[0], final, states)
 
 
 def compiled(problem: Problem) -> Result:
@@ -53,6 +80,7 @@ def compiled(problem: Problem) -> Result:
         program = _ready(problem, own)
     except Unsupported as refused:
         raise BackendError(f"backend 'cpp' cannot run {name}: {refused}; use backend='auto'") from refused
+    _remember(problem, program, own)
     return around(problem, program, compiled_loop, own)
 
 
@@ -73,16 +101,9 @@ def obstacle(problem: Problem, own: Mapping[str, Tensor]) -> str | None:
 
     own: the cell's tensors by name.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return "the call is being traced by PyTorch"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "a torch.func transform is active"
-    if torch.autograd.forward_ad._current_level >= 0:
-        return "forward-mode differentiation is active"
-    if torch._C._len_torch_dispatch_stack() > 0 or torch._C._len_torch_function_stack() > 0:
-        return "a mode that watches PyTorch's operations is active"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is active"
+    active = mode()
+    if active is not None:
+        return active
     x = problem.x
     if x.dtype not in (torch.float32, torch.float64):
         return f"inputs of {x.dtype}, kernels exist for float32 and float64"
@@ -101,10 +122,17 @@ def _given(problem: Problem) -> list[Tensor]:
     return [t for t in [problem.x, *problem.state, *context, *problem.per_step] if isinstance(t, Tensor)]
 
 
-def _worth_it(problem: Problem) -> bool:
+def worth_it(problem: Problem) -> bool:
+    """Tell whether a cell has so much to do, in this call or in all so far, that it is worth a compiler's start."""
     steps, batch = problem.x.shape[:2]
-    width = sum(s[0].numel() for s in problem.state) if batch else 0
-    return steps * batch * width >= _WORTH_COMPILING
+    work = steps * batch * sum(s[0].numel() for s in problem.state) if batch else 0
+    if work >= _WORTH_COMPILING:
+        return True
+    _work[problem.cell] = work = work + _work.get(problem.cell, 0)
+    return work >= _WORTH_AFTER_ALL
+
+
+_work: WeakKeyDictionary[Cell, int] = WeakKeyDictionary()
 
 
 def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
@@ -124,6 +152,14 @@ def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
 
 
 _lock = threading.RLock()
+
+
+def _remember(problem: Problem, program: Program, own: Mapping[str, Tensor]) -> None:
+    """Bind a cell to its program, where it has no context."""
+    if type(problem.cell).make_context is Cell.make_context and not problem.per_call and not problem.per_step:
+        known = bound(problem.cell)
+        if known is None or known.program is not program or not known.fits(problem.x, problem.state):
+            bind(Binding(problem.cell, program, own, problem.x.dtype))
 
 
 def _prepare(problem: Problem, program: Program, train: bool) -> None:

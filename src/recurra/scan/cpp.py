@@ -49,6 +49,9 @@ class Compiled:
         known |= {v: ("new", k) for k, v in enumerate(p.new) if v not in known}
         self.sources = [known.get(v, ("result", k)) for k, v in enumerate(backward.results)]
         self.written = [v for k, v in enumerate(backward.results) if self.sources[k] == ("result", k)]
+        kinds = {"real": None, "int": torch.int64, "bool": torch.bool}
+        self.states = [(tuple(v.shape[1:]), kinds[v.kind]) for v in p.staged.state]
+        """The shape of every state without rows, and its dtype, None being that of the input."""
         self.once = sorted(derived.epilogue_once)
         self.late = sorted(derived.epilogue_steps)
         roots = [*(derived.epilogue_once[k] for k in self.once), *(derived.epilogue_steps[k] for k in self.late)]
@@ -84,14 +87,15 @@ def _epilogue(compiled: Compiled, once: tuple[int, ...], late: tuple[int, ...]) 
 def compiled_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tuple[list[Tensor], State, State | None]:
     """Run the loop by its kernels. Raises Unsupported where they cannot be made."""
     compiled: Compiled = program.compiled
-    flat = inputs.flat
     run = _Run(compiled, problem, program, inputs)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in flat):
-        made = _Loop.apply(run, *flat)
+    if not torch.is_grad_enabled():
+        made = run.forward(inputs, train=False)
+    elif any(t.requires_grad for t in inputs.flat):
+        made = _Loop.apply(run, *inputs.flat)
     else:
         with torch.no_grad():
             made = run.forward(inputs, train=False)
-    n, m = len(compiled.plan.outputs), len(problem.state)
+    n, m = len(compiled.plan.outputs), len(inputs.state)
     states = tuple(made[n + m :]) if problem.keep_states else None
     return list(made[:n]), tuple(made[n : n + m]), states
 
@@ -121,9 +125,9 @@ class _Run:
         ports.rows(inputs.call)
         ports.steps(inputs.steps)
         finals: list[Tensor] = []
-        for k, s in enumerate(inputs.state):
+        for k, (s, (shape, dtype)) in enumerate(zip(inputs.state, compiled.states, strict=True)):
             keep = train or keep_states or k in compiled.aliases
-            memory = self._slots(s.shape[1:], s.dtype, keep, self.lengths is not None)
+            memory = self._slots(shape, dtype or self.problem.x.dtype, keep, self.lengths is not None)
             self.histories.append(memory)
             finals.append(ports.carried(memory, keep, s))
         # While training, y has memory of its own beside the history of the state: the caller may write into it.

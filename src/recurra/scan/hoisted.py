@@ -4,8 +4,7 @@ loop."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,19 +20,21 @@ from recurra.scan.reference import reference
 __all__ = ["Folded", "LoopInputs", "LoopRunner", "around", "hoisted", "torch_loop"]
 
 
-@dataclass(frozen=True)
-class LoopInputs:
-    """What a loop runs on: tensors without time, with rows, with time and rows, and the state."""
+class LoopInputs(NamedTuple):
+    """What a loop runs on: tensors without time, with rows, with time and rows, and the state.
+
+    Where nothing is differentiated, a kernel takes None for a state of zeros.
+    """
 
     once: list[Tensor]
     call: list[Tensor]
     steps: list[Tensor]
-    state: list[Tensor]
+    state: Sequence[Tensor | None]
 
     @property
     def flat(self) -> list[Tensor]:
-        """All of them."""
-        return [*self.once, *self.call, *self.steps, *self.state]
+        """All of them, but for states of zeros that are not there."""
+        return [*self.once, *self.call, *self.steps, *(s for s in self.state if s is not None)]
 
 
 LoopRunner: TypeAlias = Callable[[Problem, Program, LoopInputs], tuple[list[Tensor], State, "State | None"]]
@@ -141,7 +142,7 @@ def torch_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tuple[
     steps, batch = problem.x.shape[:2]
     clock = problem.x.new_zeros(steps, batch, 1)
     inner = Problem(
-        cell, clock, tuple(inputs.state), tuple(inputs.call), tuple(inputs.steps), problem.lengths, problem.reverse,
+        cell, clock, tuple(s for s in inputs.state if s is not None), tuple(inputs.call), tuple(inputs.steps), problem.lengths, problem.reverse,
         problem.keep_states,
     )  # fmt: skip
     y, final, states = reference(inner)

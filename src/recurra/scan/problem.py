@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
@@ -12,8 +11,7 @@ from recurra.core import Cell, Shared, State
 __all__ = ["Problem", "Result"]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One cell over one batch of sequences, all of it checked.
 
     x: `(T, B, *input_shape)`; state: tensors `(B, ...)`; per_call: tensors with B rows, or `Shared`;

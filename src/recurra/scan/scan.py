@@ -10,6 +10,7 @@ from torch import Tensor
 from recurra.core import Cell, Context, Shared, State, split_shape
 from recurra.core.errors import CellError, ShapeError
 from recurra.scan.backends import choose
+from recurra.scan.compiled import again
 from recurra.scan.lengths import check_lengths
 from recurra.scan.problem import Problem, Result
 
@@ -40,9 +41,16 @@ def scan(
     """
     check_input(cell, x, "T", "B")
     steps, batch = x.shape[:2]
+    if state is not None:
+        check_state(cell, state, batch)
+    if not context and backend in ("auto", "cpp"):
+        valid = check_lengths(lengths, steps, batch)
+        done = again(cell, x, state, valid, reverse, keep_states)
+        if done is not None:
+            return done
     if state is None:
         state = cell.initial_state(batch, device=x.device, dtype=x.dtype)
-    check_state(cell, state, batch)
+        check_state(cell, state, batch)
     valid = check_lengths(lengths, steps, batch)
     per_call, per_step = check_context(cell.make_context(context, steps, batch, x.device, x.dtype), steps, batch)
     return choose(backend)(Problem(cell, x, state, per_call, per_step, valid, reverse, keep_states))

@@ -10,6 +10,8 @@ from torch import Tensor
 from recurra.core import Cell, Shared, State, call_step
 from recurra.core.errors import ShapeError
 from recurra.scan.backends import choose
+from recurra.scan.compiled import again, worth_it
+from recurra.scan.problem import Problem
 from recurra.scan.scan import check_context, check_input, check_state
 
 __all__ = ["step"]
@@ -32,12 +34,22 @@ def step(
     choose(backend)
     check_input(cell, x, "B")
     batch = x.shape[0]
+    if active is None and not context and backend in ("auto", "cpp"):
+        if state is not None:
+            check_state(cell, state, batch)
+        done = again(cell, x.unsqueeze(0), state, None, False, False)
+        if done is not None:
+            return done.y[0], done.state
     if state is None:
         state = cell.initial_state(batch, device=x.device, dtype=x.dtype)
     check_state(cell, state, batch)
     per_call, per_step = check_context(cell.make_context(context, 1, batch, x.device, x.dtype), 1, batch)
     now = tuple(v[0] for v in per_step)
     if active is None:
+        problem = Problem(cell, x.unsqueeze(0), state, per_call, per_step, None, False, False)
+        if backend == "cpp" or (backend == "auto" and worth_it(problem)):
+            done = choose(backend)(problem)
+            return done.y[0], done.state
         return call_step(cell, x, state, (*(c.tensor if isinstance(c, Shared) else c for c in per_call), *now))
 
     if active.dtype != torch.bool or tuple(active.shape) != (batch,):

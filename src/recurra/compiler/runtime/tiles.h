@@ -56,30 +56,62 @@ static inline void tiles(int rows, const R* const* a, const R* panel, const int6
     });
 }
 
-// Where a matrix of K rows lies: which of the pointers, the first number, the steps from row to row and column to column.
+// Lanes of a and b in turn, the lower halves of both or the upper ones.
+template <bool upper, class V, int... I> RECURRA_INLINE V zip(V a, V b, std::integer_sequence<int, I...>) {
+    constexpr int N = sizeof...(I), from = upper ? N / 2 : 0;
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, (from + I / 2 + (I % 2) * N)...);
+#else
+    return __builtin_shuffle(a, b, Mask<V>{(from + I / 2 + (I % 2) * N)...});
+#endif
+}
+// Columns become rows: as many rounds of zipping a vector with the one half the square away as the width has digits.
+template <int Rounds, class V, int N = lanes_of<V>> RECURRA_INLINE void transpose(V (&v)[N]) {
+    if constexpr (Rounds > 1) {
+        V next[N];
+        unroll<N / 2>([&](auto i) RECURRA_LAMBDA {
+            next[2 * i] = zip<false>(v[i], v[i + N / 2], std::make_integer_sequence<int, N>{});
+            next[2 * i + 1] = zip<true>(v[i], v[i + N / 2], std::make_integer_sequence<int, N>{});
+        });
+        unroll<N>([&](auto i) RECURRA_LAMBDA { v[i] = next[i]; });
+        transpose<Rounds / 2>(v);
+    }
+}
+
+// Where a matrix of K rows lies: which of the ports, the first number, the steps from row to row and column to column.
 struct Columns {
-    int source;
-    long offset, down, right;
+    long source, offset, down, right;
 };
 
-// Packs matrices side by side, `size` numbers a panel for each of them, and writes each panel's range.
+// Copies `width` columns, of which `inside` are there and the others zero, to lines `line` numbers apart.
 template <class R>
-static void pack(const void* const* p, const Columns* from, int count, long K, long columns, int width, R* to, int64_t* range) {
+static void pack_columns(const R* w, long down, long right, long K, long width, long inside, R* to, long line) {
+    constexpr int N = LANES<R>;
+    for (long u0 = 0; u0 < width; u0 += N) {
+        const long columns = inside - u0 < 0 ? 0 : inside - u0 < N ? inside - u0 : N;
+        long k = 0;
+        if (columns == N && right == 1)
+            for (; k < K; k++) store(to + k * line + u0, load(w + k * down + u0));
+        else if (columns == N && down == 1)
+            for (; k + N <= K; k += N) {
+                Vec<R> v[N];
+                unroll<N>([&](auto i) RECURRA_LAMBDA { v[i] = load(w + (u0 + i) * right + k); });
+                transpose<N>(v);
+                unroll<N>([&](auto i) RECURRA_LAMBDA { store(to + (k + i) * line + u0, v[i]); });
+            }
+        for (; k < K; k++)
+            for (long u = 0; u < N; u++) to[k * line + u0 + u] = u < columns ? w[k * down + (u0 + u) * right] : R(0);
+    }
+}
+
+// Packs matrices side by side, `width` columns a panel from each of them, and writes each panel's range.
+template <class R>
+static void pack(const R* const* p, const Columns* from, int count, long K, long columns, int width, R* to, int64_t* range) {
     const long line = (long)count * width;
     for (long j = 0; j < columns; j += width, to += K * line, range += 2) {
-        const long inside = columns - j < width ? columns - j : width;
-        for (int i = 0; i < count; i++) {
-            const R* w = (const R*)p[from[i].source] + from[i].offset + j * from[i].right;
-            const long down = from[i].down, right = from[i].right;
-            R* out = to + i * width;
-            // Blocks of k, for the weights of torch run along k.
-            for (long k0 = 0; k0 < K; k0 += 16) {
-                const long end = k0 + 16 < K ? k0 + 16 : K;
-                for (long u = 0; u < width; u++)
-                    if (u < inside) for (long k = k0; k < end; k++) out[k * line + u] = w[k * down + u * right];
-                    else for (long k = k0; k < end; k++) out[k * line + u] = R(0);
-            }
-        }
+        for (int i = 0; i < count; i++)
+            pack_columns(p[i] + from[i].offset + j * from[i].right, from[i].down, from[i].right, K, width, columns - j,
+                         to + i * width, line);
         const auto zero = [&](long k) {
             bool nothing = true;
             for (long u = 0; u < line; u++) nothing &= to[k * line + u] == R(0);  // NaN counts as something
@@ -91,6 +123,13 @@ static void pack(const void* const* p, const Columns* from, int count, long K, l
         range[0] = low;
         range[1] = high;
     }
+}
+// The same for a loop's words `a`: its ports begin at `ports` and have four words each.
+template <class R, int Count>
+static void pack_ports(const int64_t* a, int ports, const Columns (&from)[Count], long K, long columns, int width, int panel) {
+    const R* p[Count];
+    for (int i = 0; i < Count; i++) p[i] = (const R*)a[ports + 4 * from[i].source];
+    pack<R>(p, from, Count, K, columns, width, (R*)a[panel], (int64_t*)a[panel + 1]);
 }
 
 // What is carried from step to step lies in slots: slot t is before step t, slot t + 1 after it (under a mask, where only
@@ -107,6 +146,7 @@ template <class X>
 static inline void begin(X* memory, const Slots& slots, const X* from, long size, const int64_t* rows, long count) {
     for (long m = 0; m < count; m++) {
         X* to = memory + slots.begin(rows[m]);
+        if (to == from + rows[m] * size) continue;
         if (from) __builtin_memcpy(to, from + rows[m] * size, size * sizeof(X));
         else __builtin_memset(to, 0, size * sizeof(X));
     }

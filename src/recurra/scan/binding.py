@@ -1,0 +1,157 @@
+"""A cell bound to its program: the least that a call has to check to know that all is as it was at the last one."""
+
+# Whether a transform or a mode of torch is active, and torch.nn.Module's tables, are told by nothing public.
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import is_, itemgetter
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import Tensor, nn
+
+from recurra.core import Cell, State
+
+__all__ = ["Binding", "Snapshot", "bind", "bound", "mode"]
+
+
+class Snapshot:
+    """What some modules hold at one moment: attributes, parameters, buffers, children, each by identity.
+
+    steady: whether all of it is such that it cannot change without becoming another object, but for tensors.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._modules = list(modules)
+        self._attributes: list[tuple[dict[str, Any], int, Any]] = []
+        self._tables: list[dict[str, Any]] = []
+        self.steady = True
+        for m in self._modules:
+            names = [n for n in m.__dict__ if n not in _HIDDEN]
+            self.steady &= all(_unchangeable(m.__dict__[n]) for n in names)
+            self._attributes.append((m.__dict__, len(m.__dict__), itemgetter("training", "training", *names)))
+            self._tables += [m._parameters, m._buffers, m._modules]
+        self._empty = [t for t in self._tables if not t]
+        self._tables = [t for t in self._tables if t]
+        self._held = self._now()
+
+    def holds(self) -> bool:
+        """Tell whether everything is still the same object."""
+        now = self._now()
+        return len(now) == len(self._held) and all(map(is_, now, self._held))
+
+    def _now(self) -> list[Any]:
+        now: list[Any] = [*map(type, self._modules)]
+        if any(self._empty):
+            return now
+        for attributes, size, get in self._attributes:
+            if len(attributes) != size:
+                return now
+            now += get(attributes)
+        for table in self._tables:
+            now += table.values()
+        return now
+
+
+class Binding:
+    """A cell without context, and the program that is built and tried for it, for inputs of `dtype`.
+
+    input_shape: as the cell's; own: the cell's tensors by name; once: those that the loop reads, in its order, None if something has to be computed
+    around the loop; zeros: whether the initial state is that of every cell, zeros; nothing: that state, for a kernel.
+    """
+
+    def __init__(self, cell: Cell, program: Any, own: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+        self.program = program
+        self.own = dict(own)
+        self.input_shape = cell.input_shape
+        self.dtype = dtype
+        self.tensors = list(own.values())
+        staged = program.staged
+        direct = staged.loop_steps == [staged.traced.x] and not staged.once and staged.after is None
+        env = program.leaves(own)
+        self.once = [env[v] for v in staged.loop_once] if direct else None
+        self.zeros = type(cell).initial_state is Cell.initial_state
+        self.nothing = [None] * len(staged.state)
+        kinds = {"real": dtype, "int": torch.int64, "bool": torch.bool}
+        self._states = [kinds[v.kind] for v in staged.state]
+        self._step = type(cell).step
+        self._cell = ref(cell)
+        self._snapshot = Snapshot(cell.modules())
+        self._forms = [(t.dtype, t.shape) for t in self.tensors]
+        self.steady = self._snapshot.steady
+
+    @property
+    def cell(self) -> Cell:
+        """The cell, which a binding does not keep alive."""
+        cell = self._cell()
+        assert cell is not None
+        return cell
+
+    def fits(self, x: Tensor, state: State | None) -> bool:
+        """Tell whether the cell, its tensors and the kinds of these are as they were when it was bound."""
+        if type(x) is not Tensor or x.dtype is not self.dtype or not _plain(x):
+            return False
+        for s, dtype in zip(state or (), self._states, strict=False):
+            if type(s) is not Tensor or s.dtype is not dtype or not _plain(s):
+                return False
+        if not self._snapshot.holds() or type(self.cell).step is not self._step:
+            return False
+        for t, (dtype, shape) in zip(self.tensors, self._forms, strict=True):
+            if t.dtype is not dtype or t.shape != shape or not _plain(t):
+                return False
+        return mode() is None
+
+    def trains(self, x: Tensor, state: State | None) -> bool:
+        """Tell whether gradients may be asked for."""
+        if not torch.is_grad_enabled():
+            return False
+        return (
+            x.requires_grad or any(t.requires_grad for t in self.tensors) or any(s.requires_grad for s in state or ())
+        )
+
+
+def bind(binding: Binding) -> None:
+    """Remember how a cell runs."""
+    if binding.steady:
+        _bindings[binding.cell] = binding
+
+
+def bound(cell: Cell) -> Binding | None:
+    """Return a cell's binding."""
+    return _bindings.get(cell)
+
+
+def mode() -> str | None:
+    """Return which mode or transform of PyTorch is active that has to see single operations; None if there is none."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return "the call is being traced by PyTorch"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "a torch.func transform is active"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode differentiation is active"
+    if torch._C._len_torch_dispatch_stack() > 0 or torch._C._len_torch_function_stack() > 0:
+        return "a mode that watches PyTorch's operations is active"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is active"
+    return None
+
+
+_bindings: WeakKeyDictionary[Cell, Binding] = WeakKeyDictionary()
+_HIDDEN = set(nn.Module().__dict__)
+_FIXED: tuple[type, ...] = (
+    int, float, str, bool, type(None), bytes, complex, torch.dtype, torch.device, torch.Size, type, FunctionType,
+    MethodType, ModuleType,
+)  # fmt: skip
+
+
+def _unchangeable(value: Any) -> bool:
+    if type(value) is tuple:
+        return all(map(_unchangeable, value))
+    return isinstance(value, Tensor) or type(value) in _FIXED or isinstance(value, type)
+
+
+def _plain(t: Tensor) -> bool:
+    return t.is_cpu and t.layout is torch.strided and not t.is_neg()
