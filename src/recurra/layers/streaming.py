@@ -27,12 +27,8 @@ def stream_step(
     layers = stack()
     initial = None if state is None else split_state(layers.cells, state, x.shape[0])
     y, final = layers.step(x, initial, context=context, active=active)
-    if (
-        active is None
-        and not context
-        and layers.backend in ("auto", "cpp")
-        and not (layers.dropout and layers.training)
-    ):
+    random = layers.dropout > 0 and layers.training
+    if active is None and not context and layers.backend in ("auto", "cpp") and not random:
         made = prepare_stream(owner, layers.cells, x)
         if made is not None:
             _streams[owner] = made

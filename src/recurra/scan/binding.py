@@ -59,8 +59,9 @@ class Snapshot:
 class Binding:
     """A cell without context, and the program that is built and tried for it, for inputs of `dtype`.
 
-    input_shape: as the cell's; own: the cell's tensors by name; once: those that the loop reads, in its order, None if something has to be computed
-    around the loop; zeros: whether the initial state is that of every cell, zeros; nothing: that state, for a kernel.
+    input_shape: as the cell's; own: the cell's tensors by name; once: those that the loop reads, in its order, None if
+    something has to be computed around the loop; zeros: whether the initial state is that of every cell, zeros;
+    nothing: that state, for a kernel.
     """
 
     def __init__(self, cell: Cell, program: Any, own: Mapping[str, Tensor], dtype: torch.dtype) -> None:
@@ -108,9 +109,7 @@ class Binding:
         """Tell whether gradients may be asked for."""
         if not torch.is_grad_enabled():
             return False
-        return (
-            x.requires_grad or any(t.requires_grad for t in self.tensors) or any(s.requires_grad for s in state or ())
-        )
+        return any(t.requires_grad for t in (x, *self.tensors, *(state or ())))
 
 
 def bind(binding: Binding) -> None:
@@ -126,7 +125,7 @@ def bound(cell: Cell) -> Binding | None:
 
 def mode() -> str | None:
     """Return which mode or transform of PyTorch is active that has to see single operations; None if there is none."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state():
         return "the call is being traced by PyTorch"
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a torch.func transform is active"

@@ -142,8 +142,8 @@ def torch_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tuple[
     steps, batch = problem.x.shape[:2]
     clock = problem.x.new_zeros(steps, batch, 1)
     inner = Problem(
-        cell, clock, tuple(s for s in inputs.state if s is not None), tuple(inputs.call), tuple(inputs.steps), problem.lengths, problem.reverse,
-        problem.keep_states,
+        cell, clock, tuple(s for s in inputs.state if s is not None), tuple(inputs.call), tuple(inputs.steps),
+        problem.lengths, problem.reverse, problem.keep_states,
     )  # fmt: skip
     y, final, states = reference(inner)
     outputs = [o.reshape(steps, batch, *s) for o, s in zip(y.split(cell.sizes, 2), cell.shapes, strict=True)]

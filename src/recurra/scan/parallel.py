@@ -7,7 +7,6 @@ their states being known, those in between follow. Gradients of any order flow t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -46,7 +45,7 @@ def parallel(problem: Problem) -> Result:
     if not problem.reverse:
         return _Solution(problem, program).run(groups)
     x, *per_step = (reverse_valid(v, problem.lengths) for v in (problem.x, *problem.per_step))
-    turned = replace(problem, x=x, per_step=tuple(per_step), reverse=False)
+    turned = problem._replace(x=x, per_step=tuple(per_step), reverse=False)
     y, final, states = _Solution(turned, program).run(groups)
     y, *aligned = (reverse_valid(v, problem.lengths) for v in (y, *(states or ())))
     return Result(y, final, None if states is None else tuple(aligned))

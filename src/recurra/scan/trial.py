@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -31,7 +30,7 @@ def try_out(problem: Problem, run: Callable[[Problem], Result], train: bool) -> 
         truth = _values(small, reference, train)
         if any(t.is_floating_point() and bool(t.isnan().any()) for t in truth) and problem.x.shape[1]:
             # Random states can be none that the cell ever reaches (a share below 0, say), and NaN proves nothing.
-            small = replace(small, state=tuple(_start(s) for s in problem.state))
+            small = small._replace(state=tuple(_start(s) for s in problem.state))
             truth = _values(small, reference, train)
         found = _values(small, run, train)
     if len(truth) != len(found):
