@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup demo test check bench bench-kernels clean
+.PHONY: setup demo test check bench bench-kernels gallery clean
 .DEFAULT_GOAL := test
 
 # CPU torch first: a bare requirement would take the newest CUDA build with gigabytes of packages.
@@ -35,6 +35,9 @@ bench: .venv/ready
 bench-kernels: .venv/ready
 	$(BIN)/pip install -q -e '.[bench]'
 	$(BIN)/python benchmarks/kernels.py
+
+gallery: .venv/ready
+	$(BIN)/python docs/make_gallery.py
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build

@@ -18,6 +18,7 @@ from recurra.core.errors import ArgumentError
 from recurra.drawing import Picture
 from recurra.drawing.axis import text_width
 
+_SIZES = {"title": 17.0, "small": 11.5, "label": 12.5}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -127,7 +128,9 @@ def texts(root: ET.Element) -> list[tuple[str, Box]]:
     """Return all texts with the space that they take: sub- and superscripts are smaller."""
     found: list[tuple[str, Box]] = []
     for e in root.iter(f"{SVG}text"):
-        size = float(e.attrib.get("font-size", 16 if "title" in e.attrib.get("class", "") else 12))
+        own = re.search(r"font-size:([\d.]+)", e.attrib.get("style", ""))
+        style = e.attrib.get("class", "").split()
+        size = float(own[1]) if own else next((s for k, s in _SIZES.items() if k in style), 13.0)
         parts = [(e.text or "", size), *((s.text or "", float(s.attrib.get("font-size", size))) for s in e)]
         # Formulas are in a serif font, whose letters are about half as wide as high.
         wide = sum(text_width(text, own) * (0.8 if e.attrib.get("class") == "math" else 0.95) for text, own in parts)
@@ -144,6 +147,7 @@ def wires(root: ET.Element) -> list[list[tuple[float, float]]]:
     found: list[list[tuple[float, float]]] = []
     for e in root.iter(f"{SVG}path"):
         if "wire" in e.attrib.get("class", "").split():
-            numbers = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", e.attrib["d"])]
-            found.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
+            for piece in e.attrib["d"].split("M")[1:]:
+                numbers = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", piece)]
+                found.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
     return found

@@ -202,3 +202,9 @@ def test_one_size_for_all_is_no_trouble() -> None:
             cell = FACTORIES[name](*sizes)
             assert boxes(parse(rc.draw(cell)))
             assert rc.equations(cell).text == usual
+
+
+def test_importing_recurra_imports_no_pictures() -> None:
+    code = "import sys, recurra; print([m for m in sys.modules if m.startswith('recurra.drawing')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -10,6 +10,7 @@ from recurra.drawing.diagram import Diagram, Vector
 from recurra.drawing.draw import draw
 from recurra.drawing.equations import Equations, equations
 from recurra.drawing.heat_map import heat_map
+from recurra.drawing.matplotlib_plots import plot_curves, plot_heat_map, plot_spectrum
 from recurra.drawing.notation import NOTATIONS
 from recurra.drawing.picture import Picture
 from recurra.drawing.sharing import draw_sharing
@@ -37,5 +38,8 @@ __all__ = [
     "draw_unrolled",
     "equations",
     "heat_map",
+    "plot_curves",
+    "plot_heat_map",
+    "plot_spectrum",
     "spectrum",
 ]

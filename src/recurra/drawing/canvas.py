@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -89,20 +90,28 @@ class Canvas:
         extra: str = "",
     ) -> None:  # fmt: skip
         """Draw a line through corners, which are rounded; head: with an arrow's head at its end."""
-        corners = _distinct(points)
-        end = corners[-1]
-        if head and len(corners) > 1:
-            dx, dy = _direction(corners[-2], end)
-            corners[-1] = (end[0] - 5 * dx, end[1] - 5 * dy)
-            self._head(end, dx, dy, style)
-        path = [f"M{_n(corners[0][0])},{_n(corners[0][1])}"]
-        for k in range(1, len(corners) - 1):
-            (ax, ay), (bx, by), (cx, cy) = corners[k - 1 : k + 2]
-            one, two = _length(corners[k - 1], corners[k]), _length(corners[k], corners[k + 1])
-            r = min(bend, one / 2, two / 2)
-            path.append(f"L{_n(bx - (bx - ax) / one * r)},{_n(by - (by - ay) / one * r)}")
-            path.append(f"Q{_n(bx)},{_n(by)} {_n(bx + (cx - bx) / two * r)},{_n(by + (cy - by) / two * r)}")
-        path.append(f"L{_n(corners[-1][0])},{_n(corners[-1][1])}")
+        self.lines([(points, head)], style, bend, extra)
+
+    def lines(
+        self, pieces: Sequence[tuple[Sequence[tuple[float, float]], bool]], style: str = "wire", bend: float = 6,
+        extra: str = "",
+    ) -> None:  # fmt: skip
+        """Draw lines, each with an arrow's head or not, as one: where they lie on one another, no seam is seen."""
+        path: list[str] = []
+        for points, head in pieces:
+            corners = _distinct(points)
+            end = corners[-1]
+            if head and len(corners) > 1:
+                dx, dy = _direction(corners[-2], end)
+                corners[-1] = (end[0] - 5 * dx, end[1] - 5 * dy)
+                self._head(end, dx, dy, style)
+            path.append(f"M{_n(corners[0][0])},{_n(corners[0][1])}")
+            for (ax, ay), (bx, by), (cx, cy) in zip(corners, corners[1:], corners[2:], strict=False):
+                one, two = _length((ax, ay), (bx, by)), _length((bx, by), (cx, cy))
+                r = min(bend, one / 2, two / 2)
+                path.append(f"L{_n(bx - (bx - ax) / one * r)},{_n(by - (by - ay) / one * r)}")
+                path.append(f"Q{_n(bx)},{_n(by)} {_n(bx + (cx - bx) / two * r)},{_n(by + (cy - by) / two * r)}")
+            path.append(f"L{_n(corners[-1][0])},{_n(corners[-1][1])}")
         self._parts.append(f'<path class="{style}" d="{" ".join(path)}"{extra}/>')
 
     def curve(
@@ -131,7 +140,8 @@ class Canvas:
         self, x: float, y: float, written: Sequence[Run], size: float = 16, anchor: str = "middle", colour: str = ""
     ) -> None:
         """Write a formula; y is that of its baseline; colour: instead of the page's ink."""
-        painted = f' style="fill:{colour}"' if colour else ""
+        # Not as attributes, which lose against the style sheet's rules for text.
+        painted = f"font-size:{_n(size)}px" + (f";fill:{colour}" if colour else "")
         spans: list[str] = []
         level = 0
         for run in written:
@@ -142,7 +152,7 @@ class Canvas:
             small = f' font-size="{_n(0.72 * size)}"' if run.level else ""
             spans.append(f"<tspan{slant}{moved}{small}>{clean(run.text)}</tspan>")
         self._parts.append(
-            f'<text class="math" x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}" text-anchor="{anchor}"{painted} '
+            f'<text class="math" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}" style="{painted}" '
             f'xml:space="preserve">{"".join(spans)}</text>'
         )
 
@@ -160,7 +170,7 @@ class Canvas:
         body = [
             head,
             f"<title>{clean(self.title)}</title>",
-            f"<style>{_style()}</style>",
+            f"<style>{_style(self._parts)}</style>",
             paper,
             *self._parts,
             "</svg>",
@@ -212,20 +222,32 @@ def _letter(c: str) -> float:
     return 0.76 if c.isupper() or c in "+−=<>≤≥≠⊙⊗" else 0.6
 
 
-def _style() -> str:
-    light = _rules(_LIGHT)
-    dark = _rules(_DARK)
-    return f"""
+_RULE = re.compile(r"([^{}]+)(\{[^{}]*\})")
+_CLASS = re.compile(r'class="([^"]+)"')
+
+
+def _style(parts: Sequence[str]) -> str:
+    """Return the style sheet, with the rules that some part of the page is in need of."""
+    used = {name for part in parts for names in _CLASS.findall(part) for name in names.split()} | {"paper"}
+
+    def needed(rules: str) -> str:
+        found = [(selector.strip(), body) for selector, body in _RULE.findall(rules)]
+        return "\n    ".join(s + " " + body for s, body in found if _reaches(s, used))
+
+    plain = f"""
     text {{ font-family: {_SANS}; font-size: 13px }}
-    text.math {{ font-family: {_SERIF}; font-size: initial }}
+    text.math {{ font-family: {_SERIF} }}
     .title {{ font-size: 17px; font-weight: 600 }} .small {{ font-size: 11.5px }} .label {{ font-size: 12.5px }}
     .wire {{ fill: none; stroke-width: 1.5; stroke-linejoin: round }}
     .thick {{ stroke-width: 2.4 }} .dashed {{ stroke-dasharray: 5 4 }} .box {{ stroke-width: 1.4 }}
-    {light}
-    @media (prefers-color-scheme: dark) {{
-    {dark}
-    }}
-"""
+    """
+    light, dark = needed(plain + _rules(_LIGHT)), needed(_rules(_DARK))
+    return f"\n    {light}\n    @media (prefers-color-scheme: dark) {{\n    {dark}\n    }}\n"
+
+
+def _reaches(selector: str, used: set[str]) -> bool:
+    """Tell whether one of a rule's selectors names used classes alone."""
+    return any(set(re.findall(r"\.([\w-]+)", one)) <= used for one in selector.split(","))
 
 
 def _rules(c: dict[str, str]) -> str:

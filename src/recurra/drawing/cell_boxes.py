@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from recurra.drawing.formula import Equation, Expression, Number, Run, function_sign, runs
 from recurra.drawing.naming import ACTIVATIONS, is_piece
-from recurra.drawing.stages import stage_of, values_after
+from recurra.drawing.stages import STAGES, stage_of, values_after
 from recurra.drawing.step_graph import MOVES, Argument, Node, look_through
 from recurra.drawing.symbols import Symbol
 from recurra.drawing.wording import Wording, is_outer
@@ -126,7 +126,7 @@ class _Boxes:
             if self._is_layer(inside) and inside not in self.names.symbols:
                 return self._layer(v, inside)
         if self._is_layer(v):
-            return self._layer(None, v)
+            return self._added(v) if self._others(v) else self._layer(None, v)
         if v.op in ("add", "sub", "neg") and len(self.names.terms(v, "+", True)) > 1:
             return self._sum(v)
         return self._operation(v)
@@ -165,12 +165,26 @@ class _Boxes:
             a.kind == "weights" for a in self.wording.addends(v)
         )
 
-    def _layer(self, activation: Node | None, total: Node) -> Box:
-        """An activation (or none) of a sum of weights times values, biases, and whatever else is added."""
+    def _others(self, total: Node) -> list[Link]:
+        """Return what is added to a layer besides products, biases and constants."""
+        addends = [(a.node, a.sign) for a in self.wording.addends(total) if a.kind == "other"]
+        return [Link(self.box(n), "−" if s == "-" else "+") for n, s in addends if isinstance(n, Node) and n.needs]
+
+    def _added(self, total: Node) -> Box:
+        """A sum of a layer without an activation and of something else: a circle, so that h + (W x + b) is seen."""
+        inner = self._add(self._layer(None, total, alone=True))
+        links = [Link(o.source, o.label.replace("+", "")) for o in self._others(total)]
+        events = total.events | self._sum_events(total)
+        return Box("sign", (Run("+"),), self._stage(total), events, [*links, Link(inner)], elementwise=True)
+
+    def _layer(self, activation: Node | None, total: Node, alone: bool = False) -> Box:
+        """An activation (or none) of a sum of weights times values, biases, and, if not alone, whatever is added."""
         out = activation or total
         events = out.events | total.events | self._sum_events(total)
         chips: list[Chip] = []
         links: list[Link] = []
+        joined: list[Node] = []
+        stages = ["once"]
         for addend in self.wording.addends(total):
             node, sign = addend.node, "−" if addend.sign == "-" else ""
             if not isinstance(node, Node):
@@ -184,21 +198,28 @@ class _Boxes:
                 product = look_through(node)
                 weight, vector = product.nodes
                 events |= product.events | self._all_events(weight)
-                chips.append(
-                    Chip(
-                        (Run(sign), *_short(runs(self.wording.expression(product, top=product is total)))),
-                        self._stage(product),
+                stages.append(self._stage(product))
+                if self.wording.joins(product, addend.sign):
+                    joined.append(product)
+                else:
+                    chips.append(
+                        Chip(
+                            (Run(sign), *_short(runs(self.wording.expression(product, top=product is total)))),
+                            self._stage(product),
+                        )
                     )
-                )
                 links.append(Link(self.box(vector)))
                 links += [Link(self.box(a)) for a in self._below(weight) if a.op == "context"]
             elif not node.needs:
                 events |= self._all_events(node)
                 chips.append(Chip((Run(sign), *runs(self.wording.expression(node))), "once"))
-            else:
-                links.append(Link(self.box(node), sign))
+        links += [] if alone else self._others(total)
+        latest = max(stages, key=list(STAGES).index)
+        if joined:
+            chips.insert(0, Chip(_short(runs(self.wording.joined(joined))), latest))
         text = (Run(function_sign(activation.op)),) if activation is not None else ()
-        return Box("layer", text, self._stage(out), events, _once(links), _biases_last(chips))
+        stage = latest if alone else self._stage(out)
+        return Box("layer", text, stage, events, _once(links), _biases_last(chips))
 
     def _sum(self, v: Node) -> Box:
         terms = self.names.terms(v, "+", True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from recurra.compiler.errors import Unsupported
@@ -16,6 +15,7 @@ from recurra.drawing.notation import notation_called
 from recurra.drawing.picture import Picture
 from recurra.drawing.reading import read_step
 from recurra.drawing.stages import STAGES
+from recurra.drawing.titles import title_of
 from recurra.drawing.wires import wire
 from recurra.drawing.wording import Wording
 
@@ -23,7 +23,7 @@ __all__ = ["cell_diagram"]
 
 _LEFT, _TOP, _BOTTOM = 24.0, 64.0, 22.0
 _RADIUS = 13.0
-_CHIP = 13.0
+_CHIP = 14.0
 
 
 def cell_diagram(cell: Cell | TreeCell, notation: str = "paper", title: str = "") -> Picture:
@@ -33,7 +33,7 @@ def cell_diagram(cell: Cell | TreeCell, notation: str = "paper", title: str = ""
     out before the loop over time, in it, and after it. notation: see `recurra.drawing.NOTATIONS`.
     """
     form = notation_called(notation)
-    title = title or _words(type(cell).__name__.removesuffix("Cell"))
+    title = title or title_of(cell)
     try:
         boxes = boxes_of(Wording(read_step(cell), form))
     except Unsupported as refused:
@@ -68,8 +68,9 @@ def _draw(boxes: Sequence[Box], title: str) -> Picture:
     left, right = wiring.inside
     canvas.rectangle(shift + left + 9, _TOP - 16, right - left - 26, lowest + 32, "frame", 14)
     at = lambda p: (p[0] + shift, p[1] + _TOP)  # noqa: E731
-    for piece in wiring.wires:
-        canvas.line([at(p) for p in piece.points], head=piece.enters is not None)
+    for net in dict.fromkeys(piece.net for piece in wiring.wires):
+        pieces = [piece for piece in wiring.wires if piece.net is net]
+        canvas.lines([([at(p) for p in piece.points], piece.enters is not None) for piece in pieces])
     for x, y in wiring.dots:
         canvas.circle(x + shift, y + _TOP, 2.6, "dot")
     for box, item in items.items():
@@ -240,12 +241,6 @@ def _interface(cell: Cell | TreeCell, title: str, refused: Unsupported) -> Pictu
         y += 18
         canvas.text(_LEFT, y, line, "small soft", "start")
     return canvas.picture(640, y + _BOTTOM)
-
-
-def _words(name: str) -> str:
-    """Return a class's name as words: `GRUResetBefore` is `GRU reset before`."""
-    first, *rest = re.findall(r"[A-Z]{2,}(?=[A-Z][a-z]|$|\d)|[A-Z]?[a-z]+|[A-Z]+|\d+", name) or [name]
-    return " ".join([first, *(w if w.isupper() else w.lower() for w in rest)])
 
 
 def _wrap(text: str, width: int) -> list[str]:

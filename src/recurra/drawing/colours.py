@@ -25,7 +25,7 @@ def sequential(value: float) -> str:
 
 def readable_on(colour: str) -> str:
     """Return black or white, whichever is read more easily on a colour `#rrggbb`."""
-    dark, light = "#1f2328", "#ffffff"
+    dark, light = "#000000", "#ffffff"
     return dark if contrast(colour, dark) >= contrast(colour, light) else light
 
 

@@ -137,7 +137,7 @@ class Diagram:
         high, low = max(rows, default=0.0), min(rows, default=0.0)
         valued = any(v.values for v in self.vectors)
         legend = _legend_lines(self._families, note)
-        width = max(right - left + 56, text_width(self.title, 16) + 48, *(48 + text_width(w, 10.5) for w in legend))
+        width = max(right - left + 56, text_width(self.title, 16) + 48, *(48 + text_width(w, 11) for w in legend))
         shift = (width - (right - left)) / 2 - left
         lift = 26.0 if any(v.row == high for members, _ in self._groups for v in members) else 0.0
         at = lambda c, row: (c * column + shift, 70 + lift + _RADIUS + (high - row) * _ROW)  # noqa: E731

@@ -141,7 +141,7 @@ def to_latex(e: Expression | Equation) -> str:
                 return rf"\left{left} {to_latex(arguments[0])} \right{right}"
             inside = ", ".join(map(to_latex, arguments))
             if name == "part":
-                return f"{_closed(arguments[0], 5)}_{{[{below}]}}"
+                return f"{_closed(arguments[0], 5)}[{below}]"
             return rf"{made}\left({inside}\right)" if "\\begin" in inside or "\\frac" in inside else f"{made}({inside})"
         case Sum(terms):
             written = [f"{sign} {_closed(t, 1, sign == '-')}" for sign, t in terms]
@@ -149,7 +149,7 @@ def to_latex(e: Expression | Equation) -> str:
         case Infix("/", (over, under)):
             return rf"\frac{{{to_latex(over)}}}{{{to_latex(under)}}}"
         case Infix("^", (base, power)):
-            return f"{_closed(base, 4)}^{{{to_latex(power)}}}"
+            return f"{_raisable(base, 4)}^{{{to_latex(power)}}}"
         case Infix(operator, sides):
             strength = _STRENGTH.get(operator, 2 if operator else 3)
             between = f" {_OPERATORS.get(operator, operator)} ".replace("  ", " ")
@@ -162,7 +162,7 @@ def to_latex(e: Expression | Equation) -> str:
         case Join(parts):
             return rf"[{'; '.join(map(to_latex, parts))}]"
         case Transposed(inside):
-            return f"{_closed(inside, 5)}^\\top"
+            return f"{_raisable(inside, 5)}^\\top"
 
 
 def runs(e: Expression | Equation) -> list[Run]:
@@ -269,6 +269,12 @@ def _needs_brackets(e: Expression, strength: int, right: bool) -> bool:
 def _closed(e: Expression, strength: int, later: bool = False) -> str:
     made = to_latex(e)
     return f"({made})" if _needs_brackets(e, strength, later) else made
+
+
+def _raisable(e: Expression, strength: int) -> str:
+    """Return LaTeX that an exponent can stand on: what has one already needs braces."""
+    made = _closed(e, strength)
+    return f"{{{made}}}" if isinstance(e, Symbol) and (e.sup or e.primes) else made
 
 
 def _opened(e: Expression, strength: int, later: bool = False) -> list[Run]:

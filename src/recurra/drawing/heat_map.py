@@ -70,7 +70,7 @@ def heat_map(
     canvas.rectangle(left, top, width, height, "outline", 0)
     for i in range(0, len(rows), _stride(side, _SIZE + 3)):
         canvas.text(left - 8, top + (i + 0.5) * side + 4.5, names[i], "label", "end")
-    for j in range(0, len(columns), _stride(side, _SIZE + 3)):
+    for j in range(0, len(columns), _stride(side, _SIZE + 3 if upright else 1.5 * _SIZE)):
         x = left + (j + 0.5) * side
         if upright:
             canvas.text(x, top - 8, tops[j], "label")

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.core import Batch, Cell, PerLayer, Wrapper
+from recurra.core import Batch, Cell, PerLayer
 from recurra.core.errors import ArgumentError
 from recurra.drawing.diagram import Diagram, Vector
 from recurra.drawing.notation import Notation, notation_called
 from recurra.drawing.picture import Picture
+from recurra.drawing.titles import title_of
 from recurra.layers import GRU, LSTM, RNN, Recurrent
 from recurra.networks import Synchronous
 
@@ -86,9 +87,9 @@ def draw_unrolled(
             d.arrow(h, y, form.output if not form.ends else "W_yh")
     for depth, cells in enumerate(layers.cells):
         at = 1.0 + depth * (3.0 if two_way else 1.0)
-        d.row_label(at, _words(cells[0]) + (" →" if two_way else ""))
+        d.row_label(at, title_of(cells[0]) + (" →" if two_way else ""))
         if two_way:
-            d.row_label(at + 1, _words(cells[1]) + " ←")
+            d.row_label(at + 1, title_of(cells[1]) + " ←")
     if layers.embed:
         d.row_label(0, layers.embed)
     return d.picture("Each layer's weights are the same at every step: they are shared over time." if steps > 1 else "")
@@ -112,7 +113,7 @@ def draw_folded(module: nn.Module, *, notation: str = "paper", units: bool = Fal
                 d.arrow(b, h, first)
             d.arrow(h, h, second)
             made.append(h)
-        d.row_label(row, _words(cells[0]))
+        d.row_label(row, title_of(cells[0]))
         below = made
         row += 1.35
     if layers.readout:
@@ -237,11 +238,5 @@ def _title(layers: _Layers) -> str:
     parts = [name] if name != "Recurrent" else []
     parts += [f"{len(layers.cells)} layers"] if len(layers.cells) > 1 else []
     parts += ["both directions"] if len(layers.cells[0]) > 1 else []
-    cell = _words(layers.cells[0][0])
+    cell = title_of(layers.cells[0][0])
     return ", ".join([cell, *parts]) if not isinstance(layers.module, RNN | GRU | LSTM) else ", ".join(parts)
-
-
-def _words(cell: Cell) -> str:
-    """Name a cell, and what is wrapped around it."""
-    name = type(cell).__name__.removesuffix("Cell")
-    return f"{name} of {_words(cell.cell)}" if isinstance(cell, Wrapper) else name

@@ -159,7 +159,7 @@ def _tracks(placement: Placement, number: int, entries: Mapping[tuple[Item, Item
 
 
 def _path(a: Item, b: Item, entry: _Entry, track: float | None) -> Wire:
-    start = (a.x + (a.width / 2 if not a.is_wire else -1.0), a.y)
+    start = (a.x + a.width / 2, a.y)
     points = [start]
     if track is not None and abs(entry.y - a.y) > 0.05:
         points += [(track, a.y), (track, entry.y)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recurra.drawing.formula import (
@@ -74,6 +75,15 @@ class Wording:
         """Return the terms of v, a sum or one term alone, as they stand in v's own equation."""
         return [Addend(s, t, self._kind(t, t is v)) for s, t in self.names.terms(v, "+", True)]
 
+    def joined(self, products: Sequence[Node]) -> Expression:
+        """Return products under one matrix: W [x, h]."""
+        weights = [self.names.plain_weight(n.nodes[0]) for n in products]
+        if weights[0] is not None:
+            self._joined[weights[0]] = [w for w in weights[1:] if w is not None]
+        parts = [self.expression(n.nodes[1]) for n in products]
+        inside = Join(tuple(parts)) if len(parts) > 1 else parts[0]
+        return Infix("", (self.expression(products[0].nodes[0]), inside))
+
     def legend(self) -> dict[str, str]:
         """Return, for the symbol of every weight and bias, the parameters that it stands for."""
         names = self.names
@@ -145,25 +155,20 @@ class Wording:
                 biases += [] if bias in biases else [bias]
             elif addend.kind == "other":
                 (last if products or joined else first).append((addend.sign, self.expression(node)))
-            elif isinstance(node, Node) and self._joins(node, addend.sign):
+            elif isinstance(node, Node) and self.joins(node, addend.sign):
                 joined.append(node)
             else:
                 products.append((addend.sign, self.expression(node)))
         if joined:
-            parts = [self.expression(n.nodes[1]) for n in joined]
-            inside = Join(tuple(parts)) if len(parts) > 1 else parts[0]
-            weights = [self.names.plain_weight(n.nodes[0]) for n in joined]
-            if weights[0] is not None:
-                self._joined[weights[0]] = [w for w in weights[1:] if w is not None]
-            products.insert(0, ("+", Infix("", (self.expression(joined[0].nodes[0]), inside))))
+            products.insert(0, ("+", self.joined(joined)))
         terms = [*first, *products, *biases, *last]
         # What is multiplied by 0 (a leak of 1) is left out.
         terms = [t for t in terms if not _is_nothing(t[1])] or terms
         sign, alone = terms[0]
         return alone if len(terms) == 1 and sign == "+" else Sum(tuple(terms))
 
-    def _joins(self, product: Node, sign: str) -> bool:
-        """Tell whether a product is joined with others under one matrix."""
+    def joins(self, product: Node, sign: str) -> bool:
+        """Tell whether a product is to be joined with others under one matrix."""
         return self.names.notation.joined and sign == "+" and self.names.role(product) != "output"
 
     def _kind(self, a: Argument, whole: bool) -> str:
