@@ -1,4 +1,4 @@
-"""Curves, heat maps and spectra on matplotlib's axes, where it is installed; an error that says how, where it is not."""
+"""Curves, heat maps and spectra on matplotlib's axes where it is installed; where not, an error that says how."""
 
 from __future__ import annotations
 
