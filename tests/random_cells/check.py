@@ -155,7 +155,7 @@ def _run(case: _Case, backend: str, dtype: torch.dtype, scan: Scan, only: bool |
     )  # fmt: skip
     with warnings.catch_warnings():
         # torch warns of a variance over a batch without rows, which is what a step with no running sequence gets.
-        warnings.filterwarnings("ignore", r"var\(\): degrees of freedom")
+        warnings.filterwarnings("ignore", r"(var|std)\(\): degrees of freedom")
         results = {} if only is False else _outputs(run())
         with torch.no_grad():
             inference = {} if only else _outputs(run())

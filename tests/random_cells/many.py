@@ -1,4 +1,8 @@
-"""Random cells by the hundreds: `PYTHONPATH=tests python -m random_cells.many 500 --seed 3 --backend cpp`."""
+"""Random cells by the thousands: `PYTHONPATH=tests python -m random_cells.many 2000 --backend cpp --least 30`.
+
+Prints in how many cells that were equal each operation took part. With `--least`, further cells are written until every
+operation took part in so many.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,17 @@ import argparse
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from random_cells.check import check_random_cell, kernels_needed
 from random_cells.choices import FromSeed, Replayed, smaller
 from random_cells.strategy import OPERATIONS, Written, write_cell
 from random_cells.together import built_together
+from recurra.compiler import build
 from recurra.core.errors import BackendError
 
-__all__ = ["Report", "case", "run_many", "shrunk"]
+__all__ = ["Report", "case", "run_many", "shrunk", "top_up"]
 
 
 @dataclass
@@ -56,12 +61,31 @@ def case(seed: int, number: int) -> tuple[Written, FromSeed]:
 def run_many(n: int, seed: int, backend: str, *, first: int = 0, verbose: bool = False) -> Report:
     """Check n random cells and count."""
     report = Report()
-    numbers = range(first, first + n)
-    for batch in (numbers[k : k + _TOGETHER] for k in range(0, n, _TOGETHER)):
+    _check_together(range(first, first + n), seed, backend, report, verbose)
+    return report
+
+
+def top_up(report: Report, seed: int, backend: str, *, least: int, first: int, verbose: bool = False) -> None:
+    """Check more cells, from number `first` on, until each operation took part in so many that were equal.
+
+    Gives up on an operation after twice as many cells that were to contain it.
+    """
+    turn = -(-first // len(OPERATIONS))
+    for _ in range(_ROUNDS):
+        rare = report.rare(least)
+        missing = max((least - report.operations[name] for name in rare), default=0)
+        more = -(-2 * missing // _ROUNDS)
+        names = list(OPERATIONS)
+        numbers = [k * len(names) + names.index(name) for k in range(turn, turn + more) for name in rare]
+        _check_together(numbers, seed, backend, report, verbose)
+        turn += more
+
+
+def _check_together(numbers: Sequence[int], seed: int, backend: str, report: Report, verbose: bool) -> None:
+    for batch in (numbers[k : k + _TOGETHER] for k in range(0, len(numbers), _TOGETHER)):
         needed = [run for number in batch for run in kernels_needed(case(seed, number)[0].source, backend)]
         with built_together(needed if backend == "cpp" else ()):
             _check_all(batch, seed, backend, report, verbose)
-    return report
 
 
 _MISHAP = re.compile(r": (compile|build|trial|trace): ")
@@ -69,6 +93,8 @@ _MISHAP = re.compile(r": (compile|build|trial|trace): ")
 
 _TOGETHER = 16
 """How many cells' kernels are built as one translation unit."""
+
+_ROUNDS = 4
 
 
 def _check_all(numbers: Iterable[int], seed: int, backend: str, report: Report, verbose: bool) -> None:
@@ -130,12 +156,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first cell")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--least", type=int, default=0, help="cells that each operation is to take part in")
+    parser.add_argument("-O", dest="level", default="1", help="the C++ compiler's level of optimisation; 1 is quickest")
     parser.add_argument("--shrink", action="store_true", help="make the first cell smaller while it fails")
     arguments = parser.parse_args()
+    build.FLAGS = tuple(f"-O{arguments.level}" if flag.startswith("-O") else flag for flag in build.FLAGS)
     if arguments.shrink:
         print(shrunk(arguments.seed, arguments.first, arguments.backend))
         return
     report = run_many(arguments.n, arguments.seed, arguments.backend, first=arguments.first, verbose=True)
+    if arguments.least:
+        after = arguments.first + arguments.n
+        top_up(report, arguments.seed, arguments.backend, least=arguments.least, first=after, verbose=True)
     print(report)
     print("failed:", ", ".join(report.failed) or "none")
 

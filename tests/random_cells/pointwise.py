@@ -54,11 +54,25 @@ _UNARY: dict[str, tuple[str, float, float]] = {
     "trunc": ("0.4 * torch.trunc(2.3 * {0}) + 0.1 * {0}", 4, 5),
     "sign": ("0.3 * torch.sign({0} - 0.13) + 0.1 * {0}", 4, 1),
     "remainder": ("torch.remainder({0}, 0.73)", 4, 0.73),
+    "log2": ("torch.log2(1.3 + {0} * {0})", 4, 4.2),
+    "log10": ("torch.log10(1.3 + {0} * {0})", 4, 2),
+    "tan": ("torch.tan(0.3 * {0})", 4, 3),
+    "sinh": ("torch.sinh({0})", 1.5, 2.2),
+    "cosh": ("torch.cosh({0})", 1.5, 2.4),
+    "frac": ("torch.frac(1.3 * {0})", 4, 1),
+    "celu": ("F.celu({0})", 4, 4),
+    "selu": ("F.selu({0})", 3, 4),
+    "softsign": ("F.softsign({0})", 4, 1),
+    "threshold": ("F.threshold({0}, 0.13, 0.2)", 4, 4),
+    "hardshrink": ("F.hardshrink({0}, 0.31)", 4, 4),
+    "softshrink": ("F.softshrink({0}, 0.31)", 4, 4),
+    "finite": ("torch.where(torch.isfinite({0}) & ~torch.isnan({0}), {0}, 0.0)", 4, 4),
+    "power_of_number": ("1.7 ** {0}", 2, 3),
     "clone": ("{0}.clone()", 4, 4),
 }
 """The expression, the largest argument it should get, and the largest result.
 
-No hardsigmoid: torch's own slope in float64 is a sixth rounded to float32.
+No hardsigmoid, and no celu with an alpha: torch's own slopes in float64 hold numbers rounded to float32.
 """
 
 _BINARY: dict[str, tuple[str, float, float]] = {
@@ -70,6 +84,9 @@ _BINARY: dict[str, tuple[str, float, float]] = {
     "maximum": ("torch.maximum({0}, {1})", 4, 4),
     "lerp": ("torch.lerp({0}, {1}, 0.3)", 4, 4),
     "addcmul": ("torch.addcmul({0}, {1}, {0}, value=0.7)", 2, 5),
+    "addcdiv": ("torch.addcdiv({0}, {1}, 1.2 + {0} * {0}, value=0.7)", 2, 4),
+    "pow_tensor": ("(0.6 + {0} * {0}) ** {1}", 1.2, 3),
+    "logaddexp": ("torch.logaddexp({0}, {1})", 4, 4.7),
     "add_alpha": ("torch.add({0}, {1}, alpha=0.6)", 2.5, 4),
     "gate": ("torch.sigmoid({0}) * {1} + (1 - torch.sigmoid({0})) * {0}", 4, 4),
 }
@@ -95,7 +112,7 @@ def _binary(name: str) -> Operation:
         if a is None:
             return None
         left, right = w.text(a, limit), _other(w, a, limit)
-        if w.chance(3) and name not in ("lerp", "addcmul"):
+        if w.chance(3) and name not in ("lerp", "addcmul", "addcdiv", "pow_tensor"):
             left, right = right, left
         return w.emit(name, text.format(left, right), a.shape, bound=bound)
 

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 
 import hypothesis.strategies as st
 
-from random_cells import pointwise, shapes
+from random_cells import choosing, pointwise, products, shapes
 from random_cells.choices import Choices, FromHypothesis, one_of
 from random_cells.pointwise import Operation
 from random_cells.writer import Shape, Term, Writer, count
 
 __all__ = ["OPERATIONS", "Written", "random_cells", "write_cell"]
 
-OPERATIONS: dict[str, Operation] = {**pointwise.OPERATIONS, **shapes.OPERATIONS}
+OPERATIONS: dict[str, Operation] = {
+    **pointwise.OPERATIONS,
+    **products.OPERATIONS,
+    **shapes.OPERATIONS,
+    **choosing.OPERATIONS,
+}
 """Every operation by its name."""
 
 

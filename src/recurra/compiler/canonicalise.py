@@ -12,7 +12,6 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Arg, Graph, Value, topological
 from recurra.compiler.operations import POINTWISE
 
@@ -69,7 +68,12 @@ def _filled_up(graph: Graph, v: Value, part: Arg) -> Value:
     dim, start, step = v.attrs
     assert isinstance(part, Value)
     if step != 1:
-        raise Unsupported("slice", "the gradient of a slice with a step", v.where)
+        # Each entry is followed by the zeros between it and the next; after the last one they may be too many.
+        size, length, at = v.shape[dim], part.shape[dim], dim + 1
+        wide = graph.reshape(part, (*part.shape[:at], 1, *part.shape[at:]))
+        gap = graph.fill(0.0, (*wide.shape[:at], step - 1, *wide.shape[at + 1 :]), "real")
+        part = graph.reshape(graph.cat([wide, gap], at), (*v.shape[:dim], length * step, *v.shape[at:]))
+        part = graph.slice(part, dim, 0, min(length * step, size - start))
     end = start + part.shape[dim]
     before, after = ((*v.shape[:dim], n, *v.shape[dim + 1 :]) for n in (start, v.shape[dim] - end))
     return graph.cat([graph.fill(0.0, before, "real"), part, graph.fill(0.0, after, "real")], dim)

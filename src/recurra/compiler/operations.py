@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -75,8 +76,20 @@ def _relu(b: Graph, a: Any, out: Value, grad: Value) -> tuple[Value | None, ...]
 
 
 def _pow(b: Graph, a: Any, out: Value, grad: Value) -> tuple[Value | None, ...]:
-    slope = b.point("mul", b.point("pow", a[0], a[1] - 1.0), a[1])
-    return b.point("mul", grad, slope), None
+    if not isinstance(a[1], Value):
+        slope = b.point("mul", b.point("pow", a[0], a[1] - 1.0), a[1])
+        return b.point("mul", grad, slope), None
+    # A power of 0 is flat in its base even at 0, and 0 to a positive power in that power.
+    slope = b.point("mul", b.point("pow", a[0], b.point("sub", a[1], 1.0)), a[1])
+    slope = b.point("where", b.point("eq", a[1], 0.0), 0.0, slope)
+    base = b.point("log", a[0]) if isinstance(a[0], Value) else math.log(a[0]) if a[0] > 0 else math.nan
+    growth = b.point("mul", out, base)
+    flat = b.point("ge", a[1], 0.0)
+    if isinstance(a[0], Value):
+        flat = b.point("and", b.point("eq", a[0], 0.0), flat)
+    if isinstance(a[0], Value) or a[0] == 0:
+        growth = b.point("where", flat, 0.0, growth)
+    return b.point("mul", grad, slope), b.point("mul", grad, growth)
 
 
 def _tanh_slope(b: Graph, x: Value, out: Value) -> Value:

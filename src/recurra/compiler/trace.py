@@ -19,7 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recurra.compiler import vocabulary_activations as _activations  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
+from recurra.compiler import vocabulary_choices as _choices  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
 from recurra.compiler import vocabulary_points as _points  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
+from recurra.compiler import vocabulary_reductions as _reductions  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
 from recurra.compiler import vocabulary_shapes as _shapes  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Dims, Graph, Value, verify
@@ -195,14 +198,15 @@ class _Recorder(TorchDispatchMode):
         taken = _replace(args, run.number), _replace(kwargs, run.number)
         out = func(*args, **kwargs)
         results = list(out) if isinstance(out, tuple | list) else [out]
+        stopped = not torch.is_grad_enabled()
+        written = ("tensor", run.number(args[0])) if func._schema.is_mutable and stopped and args else None
         if func._schema.is_mutable:
             name, func = self._mutation(func, name, args, where)
         numbers = [run.add(r) if isinstance(r, Tensor) else None for r in results]
         shapes = [tuple(r.shape) if isinstance(r, Tensor) else None for r in results]
         dtypes = [r.dtype if isinstance(r, Tensor) else None for r in results]
         many = isinstance(out, tuple | list)
-        stopped = not torch.is_grad_enabled()
-        run.events.append(Event(func, name, *taken, numbers, shapes, dtypes, many, stopped, where))
+        run.events.append(Event(func, name, *taken, numbers, shapes, dtypes, many, stopped, where, written))
         return out
 
     def _mutation(self, func: Any, name: str, args: Any, where: str) -> tuple[str, Any]:
@@ -329,7 +333,7 @@ def _merge(one: Event, two: Event) -> Event:
     ]
     return Event(
         one.function, one.name, merge(one.args, two.args), merge(one.kwargs, two.kwargs), one.results, shapes,
-        one.dtypes, one.many, one.stopped, one.where,
+        one.dtypes, one.many, one.stopped, one.where, one.written,
     )  # fmt: skip
 
 

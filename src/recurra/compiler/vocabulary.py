@@ -1,5 +1,4 @@
-"""From torch's operations to the compiler's. The rules, one an operation, are in `vocabulary_points` and
-`vocabulary_shapes`."""
+"""From torch's operations to the compiler's. The rules, one an operation, are in the modules `vocabulary_*`."""
 
 from __future__ import annotations
 
@@ -38,6 +37,8 @@ class Event:
     many: bool
     stopped: bool
     where: str
+    written: Any = None
+    """The tensor that it wrote into while no gradient was recorded: its gradient is the result's."""
 
 
 class Call:
@@ -46,6 +47,7 @@ class Call:
     def __init__(self, t: Translator, event: Event) -> None:
         self.graph = t.graph
         self.event = event
+        self._translator = t
         self.args: list[Any] = t.arguments(event.args)
         self.kwargs: dict[str, Any] = t.arguments(event.kwargs)
         self.shape: Dims = event.shapes[0] or ()
@@ -68,6 +70,14 @@ class Call:
             return float(a)
         return a if a.kind == "real" else self.graph.point("to_real", a)
 
+    def constant(self, tensor: Tensor) -> Value:
+        """Return a tensor as a value; it is the same for every cell that the step may be run for."""
+        return self._translator.kept(tensor)
+
+    def known(self, v: Value) -> Tensor | None:
+        """Return the tensor that a value is, if the step made it from Python numbers alone."""
+        return self._translator.constants.get(v)
+
     def refuse(self, reason: str) -> Unsupported:
         """Return the error that says why this operation cannot be compiled."""
         return Unsupported(self.event.name, reason, self.event.where)
@@ -84,25 +94,36 @@ class Translator:
 
     def leaf(self, number: int, name: str, shape: Dims, dtype: torch.dtype) -> Value:
         """Make a leaf of the graph."""
-        # Parameters of other kinds of number may exist, as long as the step does not use them.
-        kind = "real" if dtype == self._real else "bool" if dtype == torch.bool else "int"
-        value = self.graph.input(name, shape, kind)
-        usable = dtype in (self._real, torch.bool, torch.int64)
-        self.values[number] = (
-            value if usable else Unsupported(name, f"a tensor of {dtype}, with inputs of {self._real}")
-        )
-        return value
+        self.values[number] = self._leaf(name, shape, dtype)
+        return self.graph.input(name, shape, self._kind(dtype))
+
+    def _leaf(self, name: str, shape: Dims, dtype: torch.dtype) -> Any:
+        # Tensors of other kinds of number may exist, as long as the step does not use them.
+        if dtype not in (self._real, torch.bool, torch.int64):
+            return Unsupported(name, f"a tensor of {dtype}, with inputs of {self._real}")
+        return self.graph.input(name, shape, self._kind(dtype))
+
+    def _kind(self, dtype: torch.dtype) -> str:
+        return "real" if dtype == self._real else "bool" if dtype == torch.bool else "int"
 
     def constant(self, number: int, tensor: Tensor) -> None:
         """Take a tensor that the step made from Python numbers."""
         if tensor.dim() == 0:
             self.values[number] = tensor.item()
             return
+        self.values[number] = self.kept(tensor)
+
+    def kept(self, tensor: Tensor) -> Any:
+        """Return a tensor of constants as a leaf, the same one for equal tensors."""
         if tensor.is_floating_point():
             tensor = tensor.to(self._real)
-        name = f"constant.{len(self.constants)}"
-        self.values[number] = self.leaf(number, name, tuple(tensor.shape), tensor.dtype)
-        self.constants[self.values[number]] = tensor
+        for leaf, other in self.constants.items():
+            if other.dtype == tensor.dtype and torch.equal(other, tensor):
+                return leaf
+        leaf = self._leaf(f"constant.{len(self.constants)}", tuple(tensor.shape), tensor.dtype)
+        if isinstance(leaf, Value):
+            self.constants[leaf] = tensor
+        return leaf
 
     def event(self, event: Event) -> None:
         """Translate one operation."""
@@ -117,8 +138,16 @@ class Translator:
             if number is None:
                 continue
             if event.stopped and isinstance(result, Value):
-                result = self.graph.stop(result)
+                result = self._written(self.graph.stop(result), event)
             self.values[number] = result
+
+    def _written(self, result: Value, event: Event) -> Value:
+        """Return the result of an operation without gradient, with that of what it wrote into."""
+        if event.written is None or result.kind != "real":
+            return result
+        g, old = self.graph, self.arguments(event.written)
+        moved = g.point("add", old, g.stop(g.point("sub", result, old)))
+        return g.point("where", g.point("eq", result, old), old, moved)
 
     def output(self, value: Any) -> Value:
         """Return what the step returned as a value."""

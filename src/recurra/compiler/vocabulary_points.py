@@ -81,8 +81,13 @@ def _integer_division(c: Call) -> Value:
 @rule("pow")
 def _pow(c: Call) -> Value:
     base, power = c.args
-    if isinstance(power, Value) or not isinstance(base, Value) or base.kind != "real":
-        raise c.refuse("only a real tensor to the power of a number is supported")
+    if c.kind != "real":
+        raise c.refuse("of integers")
+    if isinstance(power, Value):
+        return c.point("pow", c.real(base), c.real(power))
+    base = c.real(base)
+    if power == 0:
+        return c.graph.fill(1.0, c.shape, "real")
     if power in (1, 2, 3):
         return [base, c.point("mul", base, base), c.point("mul", c.point("mul", base, base), base)][int(power) - 1]
     if power == 0.5:
@@ -150,71 +155,53 @@ def _clamp_one(c: Call) -> Value:
     return c.point(c.event.name, x, float(bound) if x.kind == "real" else bound)
 
 
-@rule("relu")
-def _relu(c: Call) -> Value:
-    return c.point("relu", c.args[0])
-
-
-@rule("leaky_relu")
-def _leaky_relu(c: Call) -> Value:
-    x, slope = c.args[0], c.arg(1, 0.01, "negative_slope")
-    return c.point("where", c.point("gt", x, 0.0), x, c.point("mul", x, float(slope)))
-
-
-@rule("elu")
-def _elu(c: Call) -> Value:
-    x, alpha, scale, inner = c.args[0], c.arg(1, 1.0), c.arg(2, 1.0), c.arg(3, 1.0)
-    low = c.point("mul", c.point("expm1", c.point("mul", c.point("clamp_max", x, 0.0), float(inner))), float(alpha))
-    return c.point("mul", c.point("where", c.point("gt", x, 0.0), x, low), float(scale))
-
-
-@rule("silu")
-def _silu(c: Call) -> Value:
-    return c.point("mul", c.args[0], c.point("sigmoid", c.args[0]))
-
-
-@rule("gelu")
-def _gelu(c: Call) -> Value:
-    x = c.args[0]
-    if c.kwargs.get("approximate", "none") == "tanh":
-        cube = c.point("mul", c.point("mul", c.point("mul", x, x), x), 0.044715)
-        inner = c.point("tanh", c.point("mul", c.point("add", x, cube), math.sqrt(2.0 / math.pi)))
-    else:
-        inner = c.point("erf", c.point("mul", x, math.sqrt(0.5)))
-    return c.point("mul", c.point("mul", x, 0.5), c.point("add", inner, 1.0))
-
-
-@rule("softplus")
-def _softplus(c: Call) -> Value:
-    beta, threshold = float(c.arg(1, 1.0, "beta")), float(c.arg(2, 20.0, "threshold"))
-    x = c.args[0]
-    scaled = c.point("mul", x, beta)
-    soft = c.point("div", c.point("softplus", scaled), beta)
-    return c.point("where", c.point("gt", scaled, threshold), x, soft)
-
-
-@rule("log_sigmoid_forward")
-def _log_sigmoid(c: Call) -> tuple[Value, Value]:
-    y = c.point("neg", c.point("softplus", c.point("neg", c.args[0])))
-    return y, c.graph.fill(0.0, c.event.shapes[1] or (), "real")
-
-
-@rule("mish")
-def _mish(c: Call) -> Value:
-    return c.point("mul", c.args[0], c.point("tanh", c.point("softplus", c.args[0])))
-
-
-@rule("hardsigmoid", "hardswish")
-def _hardsigmoid(c: Call) -> Value:
-    x = c.args[0]
-    gate = c.point("clamp_max", c.point("clamp_min", c.point("add", c.point("div", x, 6.0), 0.5), 0.0), 1.0)
-    return gate if c.event.name == "hardsigmoid" else c.point("mul", x, gate)
-
-
-@rule("addcmul")
+@rule("addcmul", "addcdiv")
 def _addcmul(c: Call) -> Value:
     base, a, b = c.args
-    return c.point("add", base, c.point("mul", c.point("mul", a, b), float(c.kwargs.get("value", 1.0))))
+    product = c.point("mul" if c.event.name == "addcmul" else "div", a, b)
+    return c.point("add", base, c.point("mul", product, float(c.kwargs.get("value", 1.0))))
+
+
+@rule("isnan")
+def _isnan(c: Call) -> Value:
+    return c.point("ne", c.args[0], c.args[0])
+
+
+@rule("isinf", "isfinite")
+def _isinf(c: Call) -> Value:
+    return c.point("eq" if c.event.name == "isinf" else "lt", c.point("abs", c.args[0]), math.inf)
+
+
+@rule("log2", "log10")
+def _log(c: Call) -> Value:
+    return c.point("mul", c.point("log", c.real(c.args[0])), 1 / math.log(2.0 if c.event.name == "log2" else 10.0))
+
+
+@rule("tan")
+def _tan(c: Call) -> Value:
+    return c.point("div", c.point("sin", c.real(c.args[0])), c.point("cos", c.real(c.args[0])))
+
+
+@rule("sinh", "cosh")
+def _sinh(c: Call) -> Value:
+    x = c.real(c.args[0])
+    op, join = ("expm1", "sub") if c.event.name == "sinh" else ("exp", "add")
+    return c.point("mul", c.point(join, c.point(op, x), c.point(op, c.point("neg", x))), 0.5)
+
+
+@rule("frac")
+def _frac(c: Call) -> Value:
+    return c.point("sub", c.args[0], c.point("trunc", c.args[0]))
+
+
+@rule("logaddexp")
+def _logaddexp(c: Call) -> Value:
+    a, b = c.real(c.args[0]), c.real(c.args[1])
+    # Two equal infinities differ by NaN; they stay as they are.
+    apart = c.point("neg", c.point("abs", c.point("sub", a, b)))
+    total = c.point("add", c.point("maximum", a, b), c.point("log1p", c.point("exp", apart)))
+    endless = c.point("and", c.point("eq", a, b), c.point("eq", c.point("abs", a), math.inf))
+    return c.point("where", endless, a, total)
 
 
 @rule("lerp")

@@ -1,9 +1,6 @@
-"""What torch's operations on shapes, reductions, normalisations and matrix products mean in the compiler's."""
+"""What torch's operations on shapes and matrix products mean in the compiler's."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 from recurra.compiler.ir import Dims, Graph, Value, has_rows
 from recurra.compiler.vocabulary import Call, refuse_rows, rule
@@ -148,117 +145,6 @@ def _pad(c: Call) -> Value:
     return v
 
 
-def _dims(c: Call, v: Value, given: Any) -> list[int]:
-    dims = range(len(v.shape)) if given is None or given == [] else [given] if isinstance(given, int) else given
-    found = [d % len(v.shape) for d in dims]
-    refuse_rows(c, v, found)
-    return found
-
-
-@rule("sum", "mean", "amax", "amin")
-def _reduce(c: Call) -> Value:
-    v = c.args[0] if c.event.name.startswith("am") else c.real(c.args[0])
-    if c.kind == "int":
-        raise c.refuse("of integers")
-    dims, keep = _dims(c, v, c.arg(1, None, "dim")), c.arg(2, False, "keepdim")
-    if c.event.name == "amax":
-        return c.graph.amax(v, dims, keep)
-    if c.event.name == "amin":
-        return c.point("neg", c.graph.amax(c.point("neg", v), dims, keep))
-    total = c.graph.sum(v, dims, keep)
-    return total if c.event.name == "sum" else c.point("mul", total, 1.0 / _count(v, dims))
-
-
-def _count(v: Value, dims: Sequence[int]) -> int:
-    count = 1
-    for d in dims:
-        count *= v.shape[d]
-    return count
-
-
-def _centred(c: Call, v: Value, dims: Sequence[int]) -> tuple[Value, Value, Value]:
-    """Return mean, v less its mean, and the mean of the squares of that."""
-    scale = 1.0 / _count(v, dims)
-    mean = c.point("mul", c.graph.sum(v, dims), scale)
-    centred = c.point("sub", v, mean)
-    return mean, centred, c.point("mul", c.graph.sum(c.point("mul", centred, centred), dims), scale)
-
-
-@rule("var", "std", "var_mean")
-def _var(c: Call) -> Any:
-    v = c.args[0]
-    dims, correction = _dims(c, v, c.arg(1, None, "dim")), c.kwargs.get("correction", 1)
-    keep = c.kwargs.get("keepdim", False)
-    count = _count(v, dims)
-    mean, _, variance = _centred(c, v, dims)
-    variance = c.point("mul", variance, count / (count - (1 if correction is None else correction)))
-    if not keep:
-        mean, variance = (c.graph.reshape(q, c.shape) for q in (mean, variance))
-    if c.event.name == "var_mean":
-        return variance, mean
-    return c.point("sqrt", variance) if c.event.name == "std" else variance
-
-
-@rule("linalg_vector_norm")
-def _norm(c: Call) -> Value:
-    v, order = c.args[0], c.arg(1, 2, "ord")
-    dims, keep = _dims(c, v, c.arg(2, None, "dim")), c.arg(3, False, "keepdim")
-    if order == 1:
-        return c.graph.sum(c.point("abs", v), dims, keep)
-    if order != 2:
-        raise c.refuse(f"of order {order}")
-    total = c.graph.sum(c.point("mul", v, v), dims, keep)
-    # torch takes 0 for the slope at 0, where the square root has none.
-    empty = c.point("eq", total, 0.0)
-    root = c.point("sqrt", c.graph.point("where", empty, 1.0, total))
-    return c.graph.point("where", empty, 0.0, root)
-
-
-@rule("native_layer_norm")
-def _layer_norm(c: Call) -> tuple[Value, Value, Value]:
-    v, sizes, weight, bias, epsilon = c.args
-    dims = list(range(len(v.shape) - len(sizes), len(v.shape)))
-    mean, centred, variance = _centred(c, v, dims)
-    scale = c.point("rsqrt", c.point("add", variance, float(epsilon)))
-    return _affine(c, c.point("mul", centred, scale), weight, bias), mean, scale
-
-
-@rule("_fused_rms_norm")
-def _rms_norm(c: Call) -> tuple[Value, Value]:
-    v, sizes, weight, epsilon = c.args
-    dims = list(range(len(v.shape) - len(sizes), len(v.shape)))
-    epsilon = 1.1920928955078125e-07 if epsilon is None else float(epsilon)
-    power = c.point("mul", c.graph.sum(c.point("mul", v, v), dims), 1.0 / _count(v, dims))
-    scale = c.point("rsqrt", c.point("add", power, epsilon))
-    return _affine(c, c.point("mul", v, scale), weight, None), scale
-
-
-def _affine(c: Call, v: Value, weight: Value | None, bias: Value | None) -> Value:
-    v = v if weight is None else c.point("mul", v, weight)
-    return v if bias is None else c.point("add", v, bias)
-
-
-@rule("_softmax", "_log_softmax")
-def _softmax(c: Call) -> Value:
-    v, dims = c.args[0], [c.args[1] % len(c.args[0].shape)]
-    refuse_rows(c, v, dims)
-    shifted = c.point("sub", v, c.graph.stop(c.graph.amax(v, dims)))
-    powers = c.point("exp", shifted)
-    total = c.graph.sum(powers, dims)
-    if c.event.name == "_softmax":
-        return c.point("mul", powers, c.point("div", 1.0, total))
-    return c.point("sub", shifted, c.point("log", total))
-
-
-@rule("logsumexp")
-def _logsumexp(c: Call) -> Value:
-    v = c.args[0]
-    dims = _dims(c, v, c.args[1])
-    top = c.graph.stop(c.graph.amax(v, dims))
-    total = c.point("add", c.point("log", c.graph.sum(c.point("exp", c.point("sub", v, top)), dims)), top)
-    return c.graph.reshape(total, c.shape)
-
-
 @rule("mm")
 def _mm(c: Call) -> Value | None:
     return _product(c, c.args[0], c.args[1])
@@ -338,13 +224,11 @@ def _matrix(g: Graph, v: Value, index: int) -> Value:
     return g.reshape(g.slice(v, 0, index, 1), v.shape[1:])
 
 
-@rule("cumsum")
-def _cumsum(c: Call) -> Value:
-    v, dim = c.args[0], c.args[1] % len(c.shape)
-    if v.kind != "real" or dim != len(v.shape) - 1 or v.shape[dim] < 0 or v.shape[dim] > 512:
-        raise c.refuse("only of real numbers along the last dimension, at most 512 of them")
-    size = v.shape[dim]
-    parts = [c.graph.sum(c.graph.slice(v, dim, 0, k + 1), [dim]) for k in range(size)] if size <= 16 else None
-    if parts is None:
-        raise c.refuse("over more than 16 entries")
-    return c.graph.cat(parts, dim)
+@rule("unfold")
+def _unfold(c: Call) -> Value:
+    v, dim, size, step = c.args
+    dim %= len(v.shape)
+    refuse_rows(c, v, [dim])
+    count = c.shape[dim]
+    taps = [c.graph.slice(v, dim, k, count, step) for k in range(size)]
+    return c.graph.cat([c.graph.reshape(t, (*t.shape, 1)) for t in taps], len(v.shape))
