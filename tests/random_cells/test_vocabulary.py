@@ -43,7 +43,7 @@ _VECTOR = {
     "minimum_with_ties": "h = u + h.round().min(-1)[0][:, None] * h",
     "entries_of_a_list": "h = u + h[:, [2, 0, 1, 5, 4, 3]]",
     "entries_of_a_buffer": "h = u + h[:, self.index].sum(1, keepdim=True) * h",
-    "entries_of_many_runs": "h = u + h[:, [0, 2, 4, 1, 3, 5, 5, 3, 1, 4, 2, 0, 2, 4, 0, 1, 3, 5]].reshape(-1, 3, 6).sum(1)",
+    "entries_of_many_runs": "h = u + h[:, [0, 2, 4, 1, 3, 5, 5, 3, 1, 4, 2, 0, 2, 4, 0, 1, 3, 5]].view(-1, 3, 6).sum(1)",
     "rows_of_a_weight": "h = u + self.w[h.max(1)[1]]",
     "entry_of_the_largest": "h = u + (2 * h).gather(1, h.max(1, keepdim=True)[1]) * h",
     "steps_in_slices": "h = u + h[:, ::2].repeat(1, 2) + h[:, 1::3].sum(1, keepdim=True)",
