@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 QUICK = {
+    "automaton": [],
     "bare_unit": [],
     "drop_in": ["--steps", "3"],
     "from_scratch": [],
@@ -62,6 +63,12 @@ def test_the_bare_unit_prints_the_tutorials_numbers() -> None:
     ]
 
 
+def test_an_automaton_becomes_a_network_exactly() -> None:
+    printed = example("automaton")
+    assert "agrees with the automaton on all 8,190 strings" in printed
+    assert re.findall(r"divisible by 3: (\w+)", printed) == ["yes", "no", "yes", "yes"]
+
+
 def test_own_cell_keeps_the_laws() -> None:
     printed = example("own_cell")
     assert "Leaky keeps every law of behaviour" in printed
@@ -93,6 +100,19 @@ def test_python_functions_judges_both_models_alike() -> None:
     assert "of at most 600 characters" in printed
     rows = {line.split()[0]: line for line in printed.splitlines() if re.search(r"\d/3 = ", line)}
     assert set(rows) == {"lstm,", "5-gram"}
+
+
+def test_the_ladder_shows_what_the_tutorials_claim(tmp_path: Path) -> None:
+    out = tmp_path / "ladder.md"
+    words = ["--steps", "2", "--seeds", "1", "--lags", "3", "--hidden-size", "8", "--batch-size", "2", "--out", out]
+    run(ROOT / "benchmarks" / "ladder.py", *words)
+    lines = [line.split(" | ") for line in out.read_text(encoding="utf-8").splitlines() if " | `" in line]
+    rows = {line[0].strip("| "): line for line in lines}
+    assert [rows[f"h + {g}"][2] for g in ("Wx + b", "tanh(Wx + b)", "sigmoid(Wx + b)")] == ["1"] * 3
+    assert float(rows["h + sigmoid(Wx + b)"][3]) > 100
+    assert rows["h + sigmoid(Uh + Wx + b)"][4] == "100 %"
+    assert float(rows["GRU, reset after the product"][3]) < 1
+    assert rows["h + tanh(Uh + b)"][4] == "never hears"
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_reset_before"])
