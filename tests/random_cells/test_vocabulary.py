@@ -28,6 +28,7 @@ class RandomCell(rc.Cell):
         super().__init__(5, 6)
         self.output_shape = {shape}
         self.w = nn.Parameter(torch.rand(6, 6) - 0.5)
+        self.wide = nn.Parameter(0.2 * torch.rand(20, 20))
         self.kernel = nn.Parameter(torch.rand(2, 2, 3) - 0.5)
         self.lin = nn.Linear(5, 6)
         self.register_buffer("index", torch.tensor([2, 0, -1, 0]))
@@ -43,7 +44,7 @@ _VECTOR = {
     "minimum_with_ties": "h = u + h.round().min(-1)[0][:, None] * h",
     "entries_of_a_list": "h = u + h[:, [2, 0, 1, 5, 4, 3]]",
     "entries_of_a_buffer": "h = u + h[:, self.index].sum(1, keepdim=True) * h",
-    "entries_of_many_runs": "h = u + h[:, [0, 2, 4, 1, 3, 5, 5, 3, 1, 4, 2, 0, 2, 4, 0, 1, 3, 5]].view(-1, 3, 6).sum(1)",
+    "entries_by_many": "h = u + h[:, [0, 2, 4, 1, 3, 5, 3, 1, 4, 2, 0, 2, 4, 0, 1, 3, 5, 0]].view(-1, 3, 6).sum(1)",
     "rows_of_a_weight": "h = u + self.w[h.max(1)[1]]",
     "entry_of_the_largest": "h = u + (2 * h).gather(1, h.max(1, keepdim=True)[1]) * h",
     "steps_in_slices": "h = u + h[:, ::2].repeat(1, 2) + h[:, 1::3].sum(1, keepdim=True)",
@@ -60,8 +61,11 @@ _VECTOR = {
 }
 
 _MATRIX = {
-    "cumulated_along_the_first": "h = x[:, :1, None] + 0.3 * torch.cumsum(h, 1)",
-    "turned": "h = x[:, :1, None] + h.movedim(1, 2).reshape(-1, 6, 4)",
+    "a_weight_from_the_left": ((6, 4), "h = x[:, :1, None] + torch.matmul(self.w, h)"),
+    "a_weight_from_the_right": ((3, 20), "h = x[:, :1, None] + torch.sin(h) @ self.wide + F.linear(h, self.wide)"),
+    "a_weight_from_either_side": ((20, 3), "h = x[:, :1, None] + (self.wide @ h) * (h.mT @ self.wide).mT"),
+    "cumulated_along_the_first": ((6, 4), "h = x[:, :1, None] + 0.3 * torch.cumsum(h, 1)"),
+    "turned": ((6, 4), "h = x[:, :1, None] + h.movedim(1, 2).reshape(-1, 6, 4)"),
 }
 
 _REFUSED = {
@@ -81,7 +85,7 @@ def _cell(step: str, shape: tuple[int, ...] = (6,)) -> str:
 
 
 CELLS = {name: _cell(step) for name, step in _VECTOR.items()}
-CELLS |= {name: _cell(step, (6, 4)) for name, step in _MATRIX.items()}
+CELLS |= {name: _cell(step, shape) for name, (shape, step) in _MATRIX.items()}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,6 @@ time, when the batch is known; the sums lie in a workspace until their step come
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -101,9 +100,9 @@ class Tiles:
             )
 
         def rows(term: _Term) -> str:
-            row = term.row if folded == 1 else str(term.inner)
-            at = _folded("m0 + q", folded)
-            return f"for (int q = 0; q < r; q++) left[q] = {term.buffer.name} + {at} * {row} + {term.offset};\n"
+            inside = "" if folded == 1 else f" + (m0 + q) % {folded} * {term.buffer.shape[1]}"
+            at = f"rows[(m0 + q) / {folded}] * {term.row}{inside} + {term.offset}"
+            return f"for (int q = 0; q < r; q++) left[q] = {term.buffer.name} + {at};\n"
 
         now = [(term, call(term)) for term in early]
         calls = "".join(rows(term) + text for term, text in now)
@@ -117,14 +116,13 @@ class Tiles:
         calls += "".join(rows(term) + call(term) for term in late)
         scope = Scope(e, group, {v: f"z + (q * {count} + {k}) * {width}" for k, v in enumerate(products)})
         body = self._epilogue(group, scope, N, wide)
-        if folded > 1 and re.search(r"\bj0\b", body):
-            raise Unsupported("matmul", "the rows of a product with a matrix of each row are used in another order")
+        which = "b = rows[m0 + q]" if folded == 1 else f"b = rows[(m0 + q) / {folded}], j0 = (m0 + q) % {folded}"
         return (
             f"    for (long block = 0; block < {blocks}; block++) {{ const long pieces = (n * {folded} + {most - 1}) / {most};\n"  # noqa: E501
             f"     for (long piece = 0, m0 = 0; piece < pieces; piece++) {{\n"
             f"      const int r = n * {folded} / pieces + (piece < n * {folded} % pieces);\n"
             f"      alignas(64) R z[{most * line}]; const R* left[{most}];\n{calls}"
-            f"      for (int q = 0; q < r; q++) {{ const long b = {_folded('m0 + q', folded)};\n{scope.rows()}{body}      }}\n"  # noqa: E501
+            f"      for (int q = 0; q < r; q++) {{ const long {which};\n{scope.rows()}{body}      }}\n"
             "      m0 += r;\n     }\n    }\n"
         )
 
@@ -229,9 +227,3 @@ class Tiles:
 
 def _word(port: int) -> int:
     return PORTS + 4 * port
-
-
-def _folded(index: str, folded: int) -> str:
-    if folded == 1:
-        return f"rows[{index}]"
-    return f"(rows[({index}) / {folded}] * {folded} + ({index}) % {folded})"
