@@ -158,7 +158,7 @@ class _Boxes:
         written = self.wording.expression(v, top=True)
         symbol = self.names.symbols.get(v)
         text = runs(Equation(symbol, written) if symbol is not None else written)
-        return Box("function", _short(text, 34), self._stage(v), events, _once(links))
+        return Box("function", _short(text, 44), self._stage(v), events, _once(links))
 
     def _is_layer(self, v: Node) -> bool:
         return v.op in ("add", "sub", "matrix", "convolution") and any(

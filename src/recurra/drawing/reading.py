@@ -63,15 +63,15 @@ class _OnTree(Cell):
 
 def _arguments(cell: Cell | TreeCell) -> tuple[Spec, list[Spec], list[Spec], list[int]]:
     """Return what the step's arguments look like, and what each entry of the context counts as."""
-    dtype = next((t.dtype for _, t in named_tensors(cell) if t.is_floating_point()), torch.float32)
+    like = next((t for _, t in named_tensors(cell) if t.is_floating_point()), torch.zeros(()))
+    dtype = like.dtype
     shapes = [split_shape(s) for s in cell.state_shapes()]
     if isinstance(cell, TreeCell):
         places = cell.arity or _CHILDREN
         state = [Spec((places, *s), own or dtype) for s, own in shapes]
         return Spec(cell.input_shape, dtype), state, [Spec((places,), torch.bool)], [INPUT]
-    cpu = torch.device("cpu")
     try:
-        per_call, per_step = cell.make_context((), 1, _BATCH, cpu, dtype)
+        per_call, per_step = cell.make_context((), 1, _BATCH, like.device, dtype)
     except (RecurraError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise Unsupported("context", f"it cannot be tried without a context ({error})") from error
     context = [

@@ -149,7 +149,7 @@ def _encoder_decoder(way: str, every: bool, title: str, note: str) -> Callable[[
         start, many = steps + 2, max(1, steps - 1)
         states = _chain(d, _times("h'", many + 1, 0), 1, "W'", start)
         if every:
-            for state in states[1:]:
+            for state in reversed(states[1:]):  # The outermost first: it is the one that is labelled.
                 d.arrow(c, state, "C", bend=-0.16)
         else:
             d.arrow(c, states[0], dashed=True)
