@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from random_cells.sanitized import environment
+from random_cells.strategy import OPERATIONS
 
 _OVERFLOW = """
 import ctypes, os, torch
@@ -33,7 +34,9 @@ def sanitizing(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 
 def test_emitted_code_keeps_to_its_memory_and_its_language(sanitizing: Mapping[str, str]) -> None:
-    command = [sys.executable, "-m", "random_cells.sanitized", "3", "--seed", "1", "--first", "86", "--cells", "gru"]
+    first = list(OPERATIONS).index("shared_product")
+    options = ["3", "--seed", "1", "--first", str(first), "--cells", "gru"]
+    command = [sys.executable, "-m", "random_cells.sanitized", *options]
     done = subprocess.run(command, env=dict(sanitizing), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "3 cells: 3 equal" in done.stdout

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.compiler.interpret import Evaluation
+from recurra.compiler.interpret import Evaluation, size_of
 from recurra.compiler.ir import Value
 from recurra.compiler.kernel import Kernel, compile_loops
 from recurra.compiler.plan import Plan
@@ -228,13 +228,15 @@ class _Run:
         for v in epilogue.leaves:
             if v in timed:
                 assert timed[v].shape[:2] == whole
-                given[v] = fold.fold(timed[v])
+                rows = next(d for d, n in enumerate(v.shape) if n < 0)
+                given[v] = fold.fold(timed[v]).movedim(0, rows).reshape(size_of(v.shape, fold.rows))
         return epilogue(given, fold.rows, self.problem.x)
 
     def _blank(self, v: Value) -> Tensor:
+        """Return memory for a value at every step: (T, B, ...), wherever its rows stand, and if they are several."""
         dtype = {"real": self.problem.x.dtype, "int": torch.int64, "bool": torch.bool}[v.kind]
         make = torch.empty if self.lengths is None else torch.zeros
-        return make(self.steps, self.batch, *v.shape[1:], dtype=dtype)
+        return make(self.steps, self.batch, *(abs(n) for n in v.shape if n != -1), dtype=dtype)
 
     def _slots(self, shape: Sequence[int], dtype: torch.dtype, keep: bool, zero: bool) -> Tensor:
         """Return memory for what is carried: a slot before every step and one after the last, or two in turn."""
