@@ -24,7 +24,6 @@ from recurra.drawing import (
     Picture,
     cell_diagram,
     curves_svg,
-    draw_sharing,
     heat_map,
     spectrum,
 )
@@ -131,7 +130,6 @@ def _networks() -> Iterator[Figure]:
     tokens = torch.randint(0, 12, (1, 4))
     yield Figure("network-values", "The real values of a batch", "", rc.draw(whole, batch=tokens))
     yield Figure("network-units", "Opened into units", "", rc.draw(whole, batch=tokens, units=True))
-    yield Figure("network-sharing", "What is shared", "", draw_sharing())
 
 
 def _data() -> Iterator[Figure]:

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from itertools import combinations, pairwise
+from typing import Any
 
 import pytest
 import torch
 from drawn import FACTORIES, SVG, Box, Undrawable, boxes, parse, texts, wires
 
 import recurra as rc
+from random_cells.many import case
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Value, topological
 from recurra.compiler.stage import stage
@@ -131,7 +133,8 @@ def test_equal_cells_give_equal_bytes(name: str) -> None:
 def test_bytes_do_not_depend_on_the_process() -> None:
     code = (
         "import hashlib, recurra as rc; from recurra import cells;"
-        "print(*(hashlib.sha256(rc.draw(cells.get(n)(3, 4)).svg.encode()).hexdigest() for n in cells.names()))"
+        "names = ('lstm', 'neural_turing_machine');"
+        "print(*(hashlib.sha256(rc.draw(cells.get(n)(3, 4)).svg.encode()).hexdigest() for n in names))"
     )
     seen = {
         subprocess.run(
@@ -141,6 +144,19 @@ def test_bytes_do_not_depend_on_the_process() -> None:
     }
     assert len(seen) == 1
     assert seen != {b""}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_cells_are_drawn_whole_too(seed: int) -> None:
+    for number in range(10):
+        made: dict[str, Any] = {}
+        exec(case(seed, number)[0].source, made)
+        if made["CONTEXT"]:
+            continue
+        cell = made["RandomCell"]()
+        graph, found = read_step(cell), boxes(parse(rc.draw(cell)))
+        assert set(range(graph.events)) - graph.idle <= {n for box in found for n in box.operations}
+        assert not [(a, b) for a, b in combinations(found, 2) if a.overlaps(b)]
 
 
 def test_a_step_that_cannot_be_told_gets_its_interface_and_the_reason() -> None:

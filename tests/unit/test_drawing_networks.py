@@ -20,7 +20,6 @@ from recurra.drawing import (
     Picture,
     draw_attention,
     draw_graph,
-    draw_sharing,
     draw_tree,
     heat_map,
     spectrum,
@@ -57,7 +56,6 @@ PICTURES = {
     "network": lambda: rc.draw(network(), steps=6),
     "values": lambda: rc.draw(network(), batch=torch.tensor([[1, 2, 3]])),
     "units": lambda: rc.draw(network(), batch=torch.tensor([[1, 2, 3]]), units=True),
-    "sharing": draw_sharing,
 }
 
 

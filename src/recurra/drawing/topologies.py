@@ -12,6 +12,7 @@ from recurra.core.registry import lookup
 from recurra.drawing.diagram import Diagram, Vector
 from recurra.drawing.notation import Notation, notation_called
 from recurra.drawing.picture import Picture
+from recurra.drawing.sharing import draw_sharing
 
 __all__ = ["TOPOLOGIES", "Tree", "draw_attention", "draw_graph", "draw_topology", "draw_tree"]
 
@@ -325,5 +326,6 @@ TOPOLOGIES: dict[str, Callable[[int, Notation], Picture]] = {
     "deep": _deep,
     "tree": _tree,
     "graph": _graph,
+    "sharing": lambda steps, form: draw_sharing(steps),
 }
 """The figures by name: what `recurra draw NAME` and `draw_topology` know."""

@@ -82,15 +82,22 @@ def _entries(placement: Placement, round_items: set[Item]) -> dict[tuple[Item, I
         arriving.setdefault(b, []).append(a)
     for b, sources in arriving.items():
         sources = sorted(sources, key=lambda a: a.y)
-        if b.is_wire or (len(sources) == 1):
+        if b.is_wire or (b in round_items and len(sources) == 1):
             found.update({(a, b): _Entry(b.y) for a in sources})
         elif b in round_items:
             found.update(_around(placement, b, sources))
         else:
-            step = min(_ENTRY, (b.height - 12) / max(1, len(sources) - 1))
-            for k, a in enumerate(sources):
-                found[a, b] = _Entry(b.y + (k - (len(sources) - 1) / 2) * step)
+            found.update({(a, b): _Entry(y) for a, y in zip(sources, _down_a_side(b, sources), strict=True)})
     return found
+
+
+def _down_a_side(b: Item, sources: list[Item]) -> list[float]:
+    """Return where wires enter a box, from top to bottom, so that one of them, if it is near, comes straight."""
+    step = min(_ENTRY, (b.height - 12) / max(1, len(sources) - 1))
+    heights = [b.y + (k - (len(sources) - 1) / 2) * step for k in range(len(sources))]
+    moved = min((a.y - y for a, y in zip(sources, heights, strict=True)), key=abs)
+    room = b.height / 2 - 7 - (len(sources) - 1) / 2 * step
+    return [y + moved for y in heights] if abs(moved) <= room else heights
 
 
 def _around(placement: Placement, b: Item, sources: list[Item]) -> dict[tuple[Item, Item], _Entry]:
