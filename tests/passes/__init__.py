@@ -1,0 +1,1 @@
+"""What each pass of the compiler makes of a small step, as text."""
