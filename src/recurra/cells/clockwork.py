@@ -43,29 +43,32 @@ class ClockworkCell(Cell):
         self.periods = tuple(periods)
         if not self.periods or min(self.periods) < 1 or list(self.periods) != sorted(self.periods):
             raise ArgumentError(f"periods must be at least 1 and in rising order, got {list(self.periods)}")
-        units, rest = divmod(hidden_size, len(self.periods))
+        self.units, rest = divmod(hidden_size, len(self.periods))
         if rest:
             raise ArgumentError(
                 f"hidden_size {hidden_size} cannot be shared equally by {len(self.periods)} modules, one for each "
                 "period: make it a multiple of their number"
             )
         # Where the slowest modules that a module hears begin: those of its own period, and everything behind them.
-        self.heard = tuple(self.periods.index(period) * units for period in self.periods)
+        self.heard = tuple(self.periods.index(period) * self.units for period in self.periods)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
-        self.weight_hh = nn.ParameterList(torch.empty(units, hidden_size - first) for first in self.heard)
+        self.weight_hh = nn.ParameterList(torch.empty(self.units, hidden_size - first) for first in self.heard)
         self.bias = nn.Parameter(torch.empty(hidden_size))
         uniform_(self.parameters(), hidden_size)
-        periods_of_units = torch.tensor(self.periods).repeat_interleave(units)
-        self.register_buffer("unit_periods", periods_of_units, persistent=False)
+        self.register_buffer("module_periods", torch.tensor(self.periods), persistent=False)
 
-    unit_periods: Tensor
+    module_periods: Tensor
 
     def state_shapes(self) -> tuple[StateShape, ...]:
         return (self.hidden_size,), ((), torch.int64)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         h, t = state
-        heard = [F.linear(h[:, first:], w) for first, w in zip(self.heard, self.weight_hh, strict=True)]
-        new = torch.tanh(F.linear(x, self.weight_ih, self.bias) + torch.cat(heard, -1))
-        h = torch.where(t.unsqueeze(-1) % self.unit_periods == 0, new, h)
+        runs = (t.unsqueeze(-1) % self.module_periods == 0).split(1, -1)
+        modules: list[Tensor] = []
+        inputs = zip(self.weight_ih.chunk(len(self.periods)), self.bias.chunk(len(self.periods)), strict=True)
+        for k, (w_ih, bias) in enumerate(inputs):
+            new = torch.tanh(F.linear(x, w_ih, bias) + F.linear(h[:, self.heard[k] :], self.weight_hh[k]))
+            modules.append(torch.where(runs[k], new, h[:, k * self.units : (k + 1) * self.units]))
+        h = torch.cat(modules, -1)
         return h, (h, t + 1)

@@ -114,7 +114,7 @@ class _Emitter:
             if v in results:
                 outputs.append((v, self._buffer(f"r{k}", v, self._port(f"result.{k}", v), "t")))
         self._inputs = inputs
-        self.lowered: Lowered = lower(graph, outputs, inputs)
+        self.lowered: Lowered = lower(graph, outputs, inputs, loop.saved)
         self._tiles = Tiles(self)
 
     def run(self) -> Emitted:

@@ -31,8 +31,12 @@ class Surroundings(Protocol):
 class Scope:
     """The text inside one loop: named values, and the pointers to this row of every buffer that is used."""
 
-    def __init__(self, emitter: Surroundings, group: Group, products: dict[Value, str]) -> None:
+    def __init__(
+        self, emitter: Surroundings, group: Group, products: dict[Value, str], asleep: bool = False
+    ) -> None:
+        """asleep: the group's condition is false, so that a choice takes its other side, and all else may be 0."""
         self._e = emitter
+        self._asleep = asleep
         self._group = group
         self._products = products
         self._members = set(group.values)
@@ -74,6 +78,11 @@ class Scope:
             return self._memo[key], ""
         lowered = self._e.lowered
         own = at == coordinates_of(v.shape) and v in self._members
+        if self._asleep and own:
+            if v.op != "where":
+                return self._number(0, v.kind), ""
+            other = v.args[2]
+            return self.value(other, at, m) if isinstance(other, Value) else (self._number(other, v.kind), "")
         if v in self._products and own:
             text, name = "", f"L::template load<{self._e.lanes}>({self._products[v]} + u * {self._e.lanes})"
         elif v in lowered.home and not own:
@@ -106,6 +115,8 @@ class Scope:
         source = v.values[0].kind if v.values else kind
         if v.op in ("to_real", "to_int", "to_bool") and source == "bool":
             cpp = {"to_real": "L::truth({0})", "to_int": "L::count({0})", "to_bool": "{0}"}[v.op]
+        if v.op in ("remainder", "floor_divide") and v.kind == "int" and not self._vector:
+            cpp = f"L::first_{v.op}({{0}}, {{1}})"
         return text, cpp.format(*names)
 
     def _through(self, v: Value, at: Coordinates, m: str) -> tuple[str, str]:

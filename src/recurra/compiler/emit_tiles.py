@@ -117,13 +117,29 @@ class Tiles:
         scope = Scope(e, group, {v: f"z + (q * {count} + {k}) * {width}" for k, v in enumerate(products)})
         body = self._epilogue(group, scope, N, wide)
         which = "b = rows[m0 + q]" if folded == 1 else f"b = rows[(m0 + q) / {folded}], j0 = (m0 + q) % {folded}"
+        asleep = ""
+        if group.condition is not None:
+            idle = Scope(e, group, {}, asleep=True)
+            asleep = self._asleep(group.condition, idle, self._epilogue(group, idle, N, wide))
         return (
             f"    for (long block = 0; block < {blocks}; block++) {{ const long pieces = (n * {folded} + {most - 1}) / {most};\n"  # noqa: E501
             f"     for (long piece = 0, m0 = 0; piece < pieces; piece++) {{\n"
             f"      const int r = n * {folded} / pieces + (piece < n * {folded} % pieces);\n"
-            f"      alignas(64) R z[{most * line}]; const R* left[{most}];\n{calls}"
+            f"{asleep}      alignas(64) R z[{most * line}]; const R* left[{most}];\n{calls}"
             f"      for (int q = 0; q < r; q++) {{ const long {which};\n{scope.rows()}{body}      }}\n"
             "      m0 += r;\n     }\n    }\n"
+        )
+
+    def _asleep(self, condition: Value, scope: Scope, body: str) -> str:
+        """Return the text that does what is left to do, and goes on, where all rows of a piece sleep."""
+        home, at = self._e.lowered.home, 0
+        if condition not in home:
+            at, (condition,) = condition.attrs[1], condition.values
+        truth = f"{home[condition].name}[rows[m0 + q] * {self._e.row(home[condition])} + {at}]"
+        return (
+            f"      bool awake = false; for (int q = 0; q < r; q++) awake |= {truth} != 0;\n"
+            f"      if (!awake) {{ for (int q = 0; q < r; q++) {{ const long b = rows[m0 + q];\n{scope.rows()}{body} }}\n"
+            "       m0 += r; continue; }\n"
         )
 
     def _terms(self, products: Sequence[Value], folded: int) -> tuple[list[_Term], list[_Term]]:

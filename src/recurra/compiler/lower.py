@@ -7,10 +7,11 @@ level is the number of groups that must have run before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from recurra.compiler.access import coordinates_of, through_view
+from recurra.compiler.asleep import asleep
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import MOVES, Arg, Graph, Value, topological
 from recurra.compiler.operations import POINTWISE
@@ -39,11 +40,13 @@ class Store:
 
 @dataclass
 class Group:
-    """Values of one shape, computed in one loop. kind: "point" (with or without matrix products) or "reduce"."""
+    """Values of one shape, computed in one loop. kind: "point" (with or without matrix products) or "reduce".
+    condition: products need not run in rows where it is false; None if they always must."""
 
     level: int
     kind: str
     shape: tuple[int, ...]
+    condition: Value | None = None
     values: list[Value] = field(default_factory=list[Value])
 
 
@@ -58,13 +61,22 @@ class Lowered:
     inline: set[Value]
 
 
-def lower(graph: Graph, outputs: Sequence[tuple[Value, Buffer]], inputs: dict[Value, Buffer]) -> Lowered:
-    """Lower one loop body. outputs: what is written where; inputs: where the leaves lie."""
-    return _Lowering(graph, outputs, inputs).run()
+def lower(
+    graph: Graph, outputs: Sequence[tuple[Value, Buffer]], inputs: dict[Value, Buffer], saved: Collection[Value] = ()
+) -> Lowered:
+    """Lower one loop body. outputs: what is written where; inputs: where the leaves lie; saved: those outputs that
+    the backward alone reads."""
+    return _Lowering(graph, outputs, inputs, saved).run()
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, outputs: Sequence[tuple[Value, Buffer]], inputs: dict[Value, Buffer]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[tuple[Value, Buffer]],
+        inputs: dict[Value, Buffer],
+        saved: Collection[Value],
+    ) -> None:
         self._graph = graph
         self._inputs = inputs
         self._stores: dict[Value, list[Store]] = {}
@@ -73,6 +85,9 @@ class _Lowering:
         self._levels: dict[Value, int] = {}
         self._must: set[Value] = set()
         prepared = self._prepare([v for v, _ in outputs])
+        exact = {p for p, (v, _) in zip(prepared, outputs, strict=True) if v not in saved}
+        self._asleep = asleep(prepared, inputs, exact)
+        self._must.update(c for c in map(self._base, self._asleep.values()) if c not in inputs)
         self._roots: list[Value] = []
         for v, (_, buffer) in zip(prepared, outputs, strict=True):
             self._write(v, Store(buffer))
@@ -188,21 +203,25 @@ class _Lowering:
         elif v.op in MOVES or v.op == "stop":
             level = self._level(v.values[0])
         elif v.op == "mm":
-            level = max(0, *(self._level(self._base(a)) + 1 for a in v.values[::2]))
+            level = max(0, self._awake(v), *(self._level(self._base(a)) + 1 for a in v.values[::2]))
         elif v.op in ("sum", "amax"):
             (a,) = v.values
             level = max([0, *(self._after(q) for q in a.values)]) if a in self._inline else max(0, self._after(a))
         elif v.op == "cat":
             level = max(self._level(self._joined(a)) for a in v.values)
         elif v.op in POINTWISE:
-            level = 0
+            level = self._awake(v)
             for a in v.values:
-                same = a.op in POINTWISE or (a.op == "mm" and a.shape[0] == -1)
-                level = max(level, self._level(a) if same and a not in self._inputs else self._after(a))
+                same = self._alike(a, v) and a not in self._inputs
+                level = max(level, self._level(a) if same else self._after(a))
         else:
             raise Unsupported(v.op, "it cannot run inside the loop", v.where)
         self._levels[v] = level
         return level
+
+    def _awake(self, v: Value) -> int:
+        """Return the first level at which it is known whether a value sleeps."""
+        return self._after(self._asleep[v]) if v in self._asleep else 0
 
     def _after(self, a: Value) -> int:
         """Return the first level at which a value from another group can be read."""
@@ -236,9 +255,13 @@ class _Lowering:
                     stored.add(base)
         return stored
 
-    def _together(self, a: Value, v: Value) -> bool:
+    def _alike(self, a: Value, v: Value) -> bool:
+        """Tell whether a value can be computed in one loop with v, which reads it."""
         same = a.op in POINTWISE or (a.op == "mm" and a.shape[0] == -1)
-        return same and self._level(a) == self._level(v)
+        return same and self._asleep.get(a) is self._asleep.get(v)
+
+    def _together(self, a: Value, v: Value) -> bool:
+        return self._alike(a, v) and self._level(a) == self._level(v)
 
     def _groups(self, order: Sequence[Value]) -> list[Group]:
         groups: dict[tuple[object, ...], Group] = {}
@@ -247,8 +270,9 @@ class _Lowering:
                 continue
             if v.op in POINTWISE or v.op == "mm":
                 folded = v.op == "mm" and v.shape[0] != -1
-                key: tuple[object, ...] = (self._level(v), "point", v.shape, folded)
-                group = Group(self._level(v), "point", v.shape)
+                condition = self._asleep.get(v)
+                key: tuple[object, ...] = (self._level(v), "point", v.shape, folded, condition)
+                group = Group(self._level(v), "point", v.shape, condition)
             elif v.op in ("sum", "amax"):
                 operand = v.values[0]
                 key = (self._level(v), "reduce", v.op, operand.shape, v.attrs)

@@ -20,7 +20,7 @@ class LoopPlan:
     constant: leaves without time or rows; per_call: leaves with rows and without time; per_step: leaves that are read
     at every step; before, after: the forward's states, read before and after the step they belong to (backward only);
     carried: what goes from step to step; histories: the same, kept for every step; results: what is written at every
-    step.
+    step; saved: those results that the backward alone reads.
     """
 
     constant: list[Value]
@@ -31,6 +31,7 @@ class LoopPlan:
     carried: list[Carry]
     histories: list[Carry]
     results: list[Value]
+    saved: list[Value] = field(default_factory=list[Value])
 
 
 @dataclass
@@ -81,7 +82,7 @@ def plan(staged: Staged, derive: bool = True) -> Plan:
     states = [Carry(before, after) for before, after in zip(staged.state, new, strict=True)]
     kept_saved = [v for v in saved if v not in outputs and v not in new]
     forward = LoopPlan(
-        staged.loop_once, staged.loop_call, staged.loop_steps, [], {}, states, [], [*outputs, *kept_saved]
+        staged.loop_once, staged.loop_call, staged.loop_steps, [], {}, states, [], [*outputs, *kept_saved], kept_saved
     )
     result = Plan(staged, forward, saved, None, derived, step_grads, kept, outputs, new)
     if derived is None:

@@ -89,6 +89,15 @@ template <class R> struct Lanes {
         return (r != 0) & ((r < 0) != (b < 0)) ? r + b : r;
     }
     RECURRA_INLINE W floor_divide(W a, W b) { b = divisor(b); return (a - remainder(a, b)) / b; }
+    // Processors divide one integer at a time, so that a number of each row is not divided in all lanes.
+    RECURRA_INLINE W first_remainder(W a, W b) {
+        const int64_t d = b[0] == 0 ? 1 : b[0], r = a[0] % d;
+        return one(r != 0 && (r < 0) != (d < 0) ? r + d : r);
+    }
+    RECURRA_INLINE W first_floor_divide(W a, W b) {
+        const int64_t d = b[0] == 0 ? 1 : b[0];
+        return one((a[0] - first_remainder(a, b)[0]) / d);
+    }
     RECURRA_INLINE V pow(V a, V b) {
         for (int i = 0; i < N; i++) a[i] = std::pow(a[i], b[i]);
         return a;
