@@ -7,7 +7,7 @@
     canonicalise    equal values become one, products of joined inputs are split
     partition       what the forward loop saves and what the backward loop computes again: a minimal cut
     lower           values become tiles of matrix products and nests of loops, in the order of one time step, with
-                    buffers between them
+                    buffers between them; products that a row does not need where it sleeps (`asleep`) are told apart
     emit_cpp        C++ (with the headers in `runtime/`)
     build           the system's compiler, and the cache
 

@@ -31,9 +31,7 @@ class Surroundings(Protocol):
 class Scope:
     """The text inside one loop: named values, and the pointers to this row of every buffer that is used."""
 
-    def __init__(
-        self, emitter: Surroundings, group: Group, products: dict[Value, str], asleep: bool = False
-    ) -> None:
+    def __init__(self, emitter: Surroundings, group: Group, products: dict[Value, str], asleep: bool = False) -> None:
         """asleep: the group's condition is false, so that a choice takes its other side, and all else may be 0."""
         self._e = emitter
         self._asleep = asleep

@@ -138,7 +138,8 @@ class Tiles:
         truth = f"{home[condition].name}[rows[m0 + q] * {self._e.row(home[condition])} + {at}]"
         return (
             f"      bool awake = false; for (int q = 0; q < r; q++) awake |= {truth} != 0;\n"
-            f"      if (!awake) {{ for (int q = 0; q < r; q++) {{ const long b = rows[m0 + q];\n{scope.rows()}{body} }}\n"
+            "      if (!awake) { for (int q = 0; q < r; q++) { const long b = rows[m0 + q];\n"
+            f"{scope.rows()}{body} }}\n"
             "       m0 += r; continue; }\n"
         )
 
