@@ -57,7 +57,7 @@ def _draw(boxes: Sequence[Box], title: str) -> Picture:
     )  # fmt: skip
     box_of = {item: box for box, item in items.items()}
     shown = frozenset(link.source for b in results for link in b.links)
-    circles = {item for item, box in box_of.items() if box.kind == "sign"}
+    circles = {item for item, box in box_of.items() if box.kind == "sign" and item.height == 2 * _RADIUS}
     wiring = wire(placement, circles, lambda i: _tag_room(box_of[i], shown) if i in box_of else 0.0)
 
     canvas = Canvas(f"{title}: diagram of one step")
@@ -79,7 +79,8 @@ def _draw(boxes: Sequence[Box], title: str) -> Picture:
             canvas.formula(item.x + shift + item.width / 2 + 5, item.y + _TOP - 6, runs(box.name), 15, anchor="start")
     for piece in wiring.wires:
         if piece.enters is not None and piece.net is not None:
-            _entry_label(canvas, box_of[piece.enters], box_of[piece.net], at(piece.points[-1]), piece.points)
+            below = piece.points[-1][1] > piece.enters.y + 1
+            _entry_label(canvas, box_of[piece.enters], box_of[piece.net], at(piece.points[-1]), piece.points, below)
     bottom = _legend(canvas, boxes, _LEFT, _TOP + lowest + 16 + 30, width - 2 * _LEFT)
     return canvas.picture(width, bottom + _BOTTOM)
 
@@ -88,6 +89,8 @@ def _size(box: Box) -> tuple[float, float]:
     match box.kind:
         case "sign":
             wide = run_width(box.text, 15) + 12
+            if len(box.links) > 3:  # More than a circle has sides.
+                return max(wide, 2 * _RADIUS), 14.0 + 14.0 * len(box.links)
             return (2 * _RADIUS, 2 * _RADIUS) if wide <= 2 * _RADIUS + 2 else (wide, 2 * _RADIUS)
         case "layer":
             return max(64.0, _chips_width(box) + 20, run_width(box.text, 18) + 18), 58.0 if box.text else 36.0
@@ -121,7 +124,7 @@ def _box(canvas: Canvas, box: Box, x: float, y: float, item: Item) -> None:
         canvas.formula(x, y + 5.5, box.text, 18)
     elif box.kind in ("sign", "port", "result"):
         style = "port" if box.kind != "sign" else box.stage
-        canvas.rectangle(x - w / 2, y - h / 2, w, h, f"box {style}", h / 2, mark)
+        canvas.rectangle(x - w / 2, y - h / 2, w, h, f"box {style}", min(w, h) / 2, mark)
         canvas.formula(x, y + 5.5, box.text, 17 if box.kind != "sign" else 15)
     else:
         canvas.rectangle(x - w / 2, y - h / 2, w, h, f"box {box.stage}", 6, mark)
@@ -151,8 +154,9 @@ def _chips(canvas: Canvas, box: Box, x: float, y: float) -> None:
 
 
 def _entry_label(
-    canvas: Canvas, box: Box, source: Box, end: tuple[float, float], points: Sequence[tuple[float, float]]
+    canvas: Canvas, box: Box, source: Box, end: tuple[float, float], points: Sequence[tuple[float, float]], below: bool
 ) -> None:
+    """Write what a value does where it enters; below: under the line, as other lines are above it."""
     labels = [link.label for link in box.links if link.source is source and link.label]
     if not labels:
         return
@@ -160,7 +164,7 @@ def _entry_label(
     if box.inside:
         canvas.text(end[0] + 7, end[1] + 4, words, "small soft", "start")
     elif abs(points[-1][1] - points[-2][1]) < 0.05:
-        canvas.text(end[0] - 11, end[1] - 4, words, "small soft", "end")
+        canvas.text(end[0] - 11, end[1] + (11 if below else -4), words, "small soft", "end")
     else:
         canvas.text(end[0] + 8, end[1] + (14 if points[-2][1] > points[-1][1] else -6), words, "small soft", "start")
 

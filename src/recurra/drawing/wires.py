@@ -117,7 +117,8 @@ def _around(placement: Placement, b: Item, sources: list[Item]) -> dict[tuple[It
             crowded.append(a)
     for k, a in enumerate(crowded, 1):
         up = a.y < b.y
-        found[a, b] = _Entry(b.y + (-7.0 if up else 7.0) * k)
+        away = min(7.0 * k, b.height / 2 - 3.0)
+        found[a, b] = _Entry(b.y + (-away if up else away))
     return found
 
 
