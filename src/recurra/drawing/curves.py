@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TypeAlias
 
 from recurra.core.errors import ArgumentError
 from recurra.drawing.axis import format_ticks, nice_ticks, text_width
+from recurra.drawing.canvas import clean
 
 __all__ = ["Band", "Points", "curves_svg"]
 
@@ -71,7 +71,7 @@ def curves_svg(
     styles = [(_COLOURS[i % len(_COLOURS)], _DASHES[i // len(_COLOURS) % len(_DASHES)]) for i in range(len(curves))]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{_clean(title or y_label or "chart")}">',
+        f'role="img" aria-label="{clean(title or y_label or "chart")}">',
         f"<style>{_STYLE}</style>",
         f'<rect class="paper" width="{width}" height="{height}" rx="6"/>',
         *_axes(frame, title, x_label, y_label),
@@ -234,11 +234,4 @@ def _text(x: float, y: float, text: str, anchor: str, style: str = "", *, colour
     # A presentation attribute would lose against the style sheet's rule for text.
     extra += f' style="fill:{colour};font-weight:600"' if colour else ""
     extra += f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>{_clean(text)}</text>'
-
-
-def _clean(text: str) -> str:
-    """Escape a text, and drop what XML cannot hold."""
-    return escape(
-        "".join(c for c in text if c >= " " and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) not in (0xFFFE, 0xFFFF))
-    )
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>{clean(text)}</text>'
