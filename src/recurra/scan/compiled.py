@@ -59,7 +59,7 @@ def again(
     program, train = found.program, found.trains(x, state)
     if not _tried(program, train):
         return None
-    if state is None and (train or not found.zeros):
+    if state is None and (train or not found.zeros or found.once is None):
         state = cell.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
     problem = Problem(cell, x, state or (), (), (), lengths, reverse, keep_states)
     if found.once is None:
