@@ -31,8 +31,11 @@ class Evaluation:
         self.outputs = list(outputs)
         order = topological(self.outputs, known)
         self.leaves = [v for v in order if v in known]
+        users = _users(order, known, self.outputs)
         self._fused = _addmms(order, known, self.outputs)
-        skipped = {mm for mm, _ in self._fused.values()}
+        self._split = _splits(order, known, users)
+        self._spread = _spread(order, known, users, self._fused)
+        skipped = {mm for mm, _ in self._fused.values()} | {p for parts in self._split.values() for p in parts[1:]}
         self._steps = [(v, self._runner(v)) for v in order if v not in known and v not in skipped]
 
     def __call__(self, given: Mapping[Value, Any], batch: int, like: Tensor) -> list[Any]:
@@ -48,6 +51,11 @@ class Evaluation:
             mm, bias = fused
             a, w = mm.values
             return lambda env, batch, like: torch.addmm(env[bias], env[a], env[w])
+        if v in self._split:
+            return _cut(v.values[0], self._split[v])
+        if v in self._spread:
+            (source,) = v.values
+            return lambda env, batch, like: env[source]
         return _runner(v)
 
 
@@ -159,6 +167,65 @@ def _addmms(order: Sequence[Value], leaves: set[Value], outputs: Sequence[Value]
                 found[v] = (mm, bias)
                 break
     return found
+
+
+def _users(order: Sequence[Value], leaves: set[Value], outputs: Sequence[Value]) -> dict[Value, list[Value | None]]:
+    """Return by whom each value is used; None stands for the caller."""
+    users: dict[Value, list[Value | None]] = {v: [None] for v in outputs}
+    for v in order:
+        if v not in leaves:
+            for a in v.values:
+                users.setdefault(a, []).append(v)
+    return users
+
+
+def _splits(
+    order: Sequence[Value], leaves: set[Value], users: Mapping[Value, Sequence[Value | None]]
+) -> dict[Value, list[Value]]:
+    """Find values that are used in slices only, side by side: one split has one gradient, slices have one each.
+
+    Returns the slices by the one that is computed first, which is the first of them."""
+    found: dict[Value, list[Value]] = {}
+    for v in order:
+        parts = [u for u in dict.fromkeys(users.get(v, [])) if u is not None and u.op == "slice" and u not in leaves]
+        if len(parts) < 2 or len(parts) != len(users[v]) or len({(p.attrs[0], p.attrs[2]) for p in parts}) > 1:
+            continue
+        dim, _, step = parts[0].attrs
+        ends = [0, *(p.attrs[1] + p.shape[dim] for p in sorted(parts, key=lambda p: p.attrs[1]))]
+        if step == 1 and ends[-1] == v.shape[dim] and sorted(p.attrs[1] for p in parts) == ends[:-1]:
+            parts.sort(key=order.index)
+            found[parts[0]] = parts
+    return found
+
+
+def _cut(source: Value, parts: Sequence[Value]) -> Callable[[dict[Value, Any], int, Tensor], Any]:
+    dim = parts[0].attrs[0]
+    by_place = sorted(parts, key=lambda p: p.attrs[1])
+    sizes = [p.shape[dim] for p in by_place]
+
+    def run(env: dict[Value, Any], batch: int, like: Tensor) -> Tensor:
+        env.update(zip(by_place, env[source].split(sizes, dim), strict=True))
+        return env[parts[0]]
+
+    return run
+
+
+def _spread(
+    order: Sequence[Value],
+    leaves: set[Value],
+    users: Mapping[Value, Sequence[Value | None]],
+    fused: Mapping[Value, tuple[Value, Value]],
+) -> set[Value]:
+    """Find what need not be spread out over its new dimensions, since torch does that where it is used."""
+
+    def spread(user: Value | None, v: Value) -> bool:
+        if user is None:
+            return False
+        if user in fused:
+            return fused[user][1] is v
+        return user.op in POINTWISE and any(a.op != "expand" or a in leaves for a in user.values)
+
+    return {v for v in order if v.op == "expand" and v not in leaves and all(spread(u, v) for u in users[v])}
 
 
 def _dtype(kind: str, like: Tensor) -> torch.dtype:

@@ -124,16 +124,20 @@ class _LoopCell(Cell):
         self.sizes = [max(1, torch.Size(s).numel()) for s in shapes]
         self.shapes = shapes
         self.output_shape = (sum(self.sizes),)
+        staged = program.staged
+        self.once: dict[Any, Tensor] = dict(zip(staged.loop_once, inputs.once, strict=True))
+        fixed = program.fixed
+        self.once.update(zip(fixed.outputs, fixed(self.once, like.shape[1], like), strict=True))
 
     def step(self, x: Tensor, state: State, context: Sequence[Any] = ()) -> tuple[Tensor, State]:
         staged = self.program.staged
-        given = dict(zip(staged.loop_once, self.inputs.once, strict=True))
+        given = dict(self.once)
         given.update(zip([*staged.loop_call, *staged.loop_steps], context, strict=True))
         given.update(zip(staged.state, state, strict=True))
         made = self.program.loop(given, x.shape[0], self.like)
         count = len(staged.outputs)
-        y = torch.cat([o.flatten(1).to(self.like.dtype) if o.dim() > 1 else o[:, None] for o in made[:count]], 1)
-        return y, tuple(made[count:])
+        parts = [o.reshape(x.shape[0], n).to(self.like.dtype) for o, n in zip(made[:count], self.sizes, strict=True)]
+        return torch.cat(parts, 1) if count > 1 else parts[0], tuple(made[count:])
 
 
 def torch_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tuple[list[Tensor], State, State | None]:

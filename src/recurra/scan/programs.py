@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.interpret import Evaluation
-from recurra.compiler.ir import Value
+from recurra.compiler.ir import Value, has_rows, topological
 from recurra.compiler.linear import Recurrence, recurrences
 from recurra.compiler.plan import Plan, plan
 from recurra.compiler.stage import Staged, stage
@@ -41,7 +41,9 @@ class Program:
         self.per_call = Evaluation(staged.per_call, [*fixed, *traced.context, *staged.once])
         self.before = Evaluation(staged.before, [*fixed, traced.x, *traced.context, *staged.once])
         self.after = Evaluation([staged.after], staged.after_leaves) if staged.after is not None else None
-        self.loop = Evaluation([*staged.outputs, *staged.new], staged.leaves)
+        results = [*staged.outputs, *staged.new]
+        self.fixed = Evaluation(_fixed(results, staged), staged.loop_once)
+        self.loop = Evaluation(results, [*staged.leaves, *self.fixed.outputs])
         self.refused = staged.foreign
         self.compiled: Any = None
         self._plan: Plan | None = None
@@ -125,6 +127,18 @@ def _make(problem: Problem, hoist: bool) -> Program | Unsupported:
         return refused
     except Exception as error:
         return Unsupported("trace", f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _fixed(results: list[Value], staged: Staged) -> list[Value]:
+    """Return what the loop makes of parameters alone, and would make again at every step."""
+    order = topological(results, staged.leaves)
+    known, alone = set(staged.leaves), set(staged.loop_once)
+    alone |= {v for v in order if v.op == "fill" and not has_rows(v.shape)}
+    for v in order:
+        if v not in known and v.args and not has_rows(v.shape) and all(a in alone for a in v.values):
+            alone.add(v)
+    used = {a for v in order if v not in alone and v not in known for a in v.values} | set(results)
+    return [v for v in order if v in alone and v in used and v not in known and v.op != "fill"]
 
 
 def _flat(problem: Problem) -> list[Any]:
