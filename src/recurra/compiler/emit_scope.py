@@ -113,8 +113,6 @@ class Scope:
         source = v.values[0].kind if v.values else kind
         if v.op in ("to_real", "to_int", "to_bool") and source == "bool":
             cpp = {"to_real": "L::truth({0})", "to_int": "L::count({0})", "to_bool": "{0}"}[v.op]
-        if v.op in ("remainder", "floor_divide") and v.kind == "int" and not self._vector:
-            cpp = f"L::first_{v.op}({{0}}, {{1}})"
         return text, cpp.format(*names)
 
     def _through(self, v: Value, at: Coordinates, m: str) -> tuple[str, str]:

@@ -17,6 +17,9 @@ _Node = tuple[int, int]
 _INFINITE = 1e18
 _SMALL = 0.01
 
+_WIDTH = {"real": 1.0, "int": 2.0, "bool": 0.25}
+"""What an entry of each kind weighs in memory."""
+
 
 def partition(backward: Iterable[Value], leaves: set[Value], incoming: set[Value], free: set[Value]) -> list[Value]:
     """Return the forward values to save, in the order of their making.
@@ -51,12 +54,14 @@ def partition(backward: Iterable[Value], leaves: set[Value], incoming: set[Value
 def _cost(v: Value, leaves: set[Value], free: set[Value]) -> float:
     if v.op == "fill" or v in leaves or v in free:
         return _SMALL
-    return float(row_size(v.shape)) if has_rows(v.shape) else _INFINITE
+    return _WIDTH[v.kind] * row_size(v.shape) if has_rows(v.shape) else _INFINITE
 
 
 def _lasting(v: Value) -> bool:
-    """Tell whether a value is never computed twice."""
-    return v.op in ("mm", "sum", "amax", "cat") or (v.op in POINTWISE and POINTWISE[v.op].costly)
+    """Tell whether a value is never computed twice. What is made of clocks is: it would fill memory for nothing."""
+    if v.op in ("mm", "sum", "amax", "cat"):
+        return True
+    return v.kind == "real" and v.op in POINTWISE and POINTWISE[v.op].costly
 
 
 def _needed(backward: list[Value], leaves: set[Value], incoming: set[Value]) -> set[Value]:

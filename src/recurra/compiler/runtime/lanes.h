@@ -52,14 +52,40 @@ template <class R> struct Lanes {
     RECURRA_INLINE R total(V v) { return sum_lanes(v); }
     RECURRA_INLINE R largest(V v) { return max_lanes(v); }
 
-    RECURRA_INLINE M mask(M m) { return m; }
-    RECURRA_INLINE M mask(W w) requires distinct { return __builtin_convertvector(w, M); }
-    template <class X> RECURRA_INLINE M lt(X a, X b) { return mask(a < b); }
-    template <class X> RECURRA_INLINE M le(X a, X b) { return mask(a <= b); }
-    template <class X> RECURRA_INLINE M gt(X a, X b) { return mask(a > b); }
-    template <class X> RECURRA_INLINE M ge(X a, X b) { return mask(a >= b); }
-    template <class X> RECURRA_INLINE M eq(X a, X b) { return mask(a == b); }
-    template <class X> RECURRA_INLINE M ne(X a, X b) { return mask(a != b); }
+    // W may be wider than a register. The compiler then compares and divides number by number, so that is done by parts.
+    typedef int64_t Part __attribute__((vector_size(VECTOR_BYTES)));
+    static constexpr int PARTS = sizeof(W) / VECTOR_BYTES;
+    template <class F> RECURRA_INLINE W by_parts(W a, W b, F f) {
+        Part x[PARTS], y[PARTS];
+        __builtin_memcpy(x, &a, sizeof a);
+        __builtin_memcpy(y, &b, sizeof b);
+        unroll<PARTS>([&](auto i) RECURRA_LAMBDA { x[i] = f(x[i], y[i]); });
+        __builtin_memcpy(&a, x, sizeof a);
+        return a;
+    }
+    template <class F> RECURRA_INLINE M compared(W a, W b, F f) {
+        typedef Element<M> Share __attribute__((vector_size(sizeof(M) / PARTS)));
+        Part x[PARTS], y[PARTS];
+        Share z[PARTS];
+        __builtin_memcpy(x, &a, sizeof a);
+        __builtin_memcpy(y, &b, sizeof b);
+        unroll<PARTS>([&](auto i) RECURRA_LAMBDA { z[i] = __builtin_convertvector((Part)f(x[i], y[i]), Share); });
+        M m;
+        __builtin_memcpy(&m, z, sizeof m);
+        return m;
+    }
+    template <class X, class F> RECURRA_INLINE M compared(X a, X b, F f) requires (!std::is_same_v<X, W>) { return f(a, b); }
+#define RECURRA_COMPARE(name, sign) \
+    template <class X> RECURRA_INLINE M name(X a, X b) { \
+        return compared(a, b, [](auto x, auto y) RECURRA_LAMBDA { return x sign y; }); \
+    }
+    RECURRA_COMPARE(lt, <)
+    RECURRA_COMPARE(le, <=)
+    RECURRA_COMPARE(gt, >)
+    RECURRA_COMPARE(ge, >=)
+    RECURRA_COMPARE(eq, ==)
+    RECURRA_COMPARE(ne, !=)
+#undef RECURRA_COMPARE
     RECURRA_INLINE V where(M m, V a, V b) { return m ? a : b; }
     RECURRA_INLINE W where(M m, W a, W b) { return __builtin_convertvector(m, W) ? a : b; }
     RECURRA_INLINE M where(M m, M a, M b) requires distinct { return (m & a) | (~m & b); }
@@ -71,7 +97,7 @@ template <class R> struct Lanes {
     RECURRA_INLINE W to_int(W a) { return a; }
     RECURRA_INLINE W count(M a) { return __builtin_convertvector(-a, W); }
     RECURRA_INLINE M to_bool(V a) { return a != 0; }
-    RECURRA_INLINE M to_bool(W a) { return mask(a != 0); }
+    RECURRA_INLINE M to_bool(W a) { return ne(a, W{}); }
 
     RECURRA_INLINE V maximum(V a, V b) { return recurra::maximum(a, b); }
     RECURRA_INLINE V minimum(V a, V b) { return recurra::minimum(a, b); }
@@ -81,22 +107,25 @@ template <class R> struct Lanes {
     RECURRA_INLINE W abs(W a) { return a < 0 ? -a : a; }
     RECURRA_INLINE V remainder(V a, V b) { return recurra::remainder(a, b); }
     RECURRA_INLINE V floor_divide(V a, V b) { return recurra::floor_divide(a, b); }
-    // Lanes that do not count hold zeros, by which no integer may be divided.
-    RECURRA_INLINE W divisor(W b) { return b == 0 ? one(int64_t(1)) : b; }
+    // Processors divide integers one by one, but real numbers many at a time: below 2^51 the quotient of doubles, rounded
+    // towards zero, is exact. Lanes that do not count hold zeros, by which no integer may be divided.
+    RECURRA_INLINE Part divided(Part a, Part b) {
+        typedef double Doubles __attribute__((vector_size(VECTOR_BYTES)));
+        constexpr int64_t most = int64_t(1) << 51;
+        b -= b == 0;
+        if (any_bits((a > most) | (a < -most) | (b > most) | (b < -most))) {
+            const Part whole = a / b, r = a - whole * b;
+            return whole + ((r != 0) & ((r < 0) != (b < 0)));
+        }
+        const Part whole = __builtin_convertvector(__builtin_convertvector(a, Doubles) / __builtin_convertvector(b, Doubles), Part);
+        const Part r = a - whole * b;
+        return whole + ((r != 0) & ((r < 0) != (b < 0)));
+    }
+    RECURRA_INLINE W floor_divide(W a, W b) {
+        return by_parts(a, b, [](Part x, Part y) RECURRA_LAMBDA { return divided(x, y); });
+    }
     RECURRA_INLINE W remainder(W a, W b) {
-        b = divisor(b);
-        W r = a % b;
-        return (r != 0) & ((r < 0) != (b < 0)) ? r + b : r;
-    }
-    RECURRA_INLINE W floor_divide(W a, W b) { b = divisor(b); return (a - remainder(a, b)) / b; }
-    // Processors divide one integer at a time, so that a number of each row is not divided in all lanes.
-    RECURRA_INLINE W first_remainder(W a, W b) {
-        const int64_t d = b[0] == 0 ? 1 : b[0], r = a[0] % d;
-        return one(r != 0 && (r < 0) != (d < 0) ? r + d : r);
-    }
-    RECURRA_INLINE W first_floor_divide(W a, W b) {
-        const int64_t d = b[0] == 0 ? 1 : b[0];
-        return one((a[0] - first_remainder(a, b)[0]) / d);
+        return by_parts(a, b, [](Part x, Part y) RECURRA_LAMBDA { return x - divided(x, y) * y; });
     }
     RECURRA_INLINE V pow(V a, V b) {
         for (int i = 0; i < N; i++) a[i] = std::pow(a[i], b[i]);

@@ -257,6 +257,19 @@ template <class V, class F> RECURRA_INLINE Element<V> fold_lanes(V v, F f) {
     unroll<lanes_of<V> - 1>([&](auto i) RECURRA_LAMBDA { r = f(r, v[i + 1]); });
     return r;
 }
+template <class V> RECURRA_INLINE bool any_bits(V v) {
+    if constexpr (sizeof(V) > 16) {
+        typedef Element<V> Half __attribute__((vector_size(sizeof(V) / 2)));
+        Half low, high;
+        __builtin_memcpy(&low, &v, sizeof low);
+        __builtin_memcpy(&high, (const char*)&v + sizeof low, sizeof high);
+        return any_bits<Half>(low | high);
+    } else {
+        uint64_t words[2];
+        __builtin_memcpy(words, &v, sizeof words);
+        return (words[0] | words[1]) != 0;
+    }
+}
 template <class V> RECURRA_INLINE Element<V> sum_lanes(V v) {
     if constexpr (sizeof(V) > 16) {  // halves first: a chain of scalar additions is slow
         typedef Element<V> Half __attribute__((vector_size(sizeof(V) / 2)));
