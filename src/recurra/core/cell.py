@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -86,6 +85,13 @@ class Cell(nn.Module):
     step's slice of every `per_step` entry.
     """
 
+    takes_context: bool = False
+    """Whether the step has that third argument; found from the step itself."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.takes_context = len(inspect.signature(cls.step).parameters) > 3
+
     def state_shapes(self) -> tuple[StateShape, ...]:
         """Return each state tensor's shape without the batch, or `(shape, dtype)`; one vector by default."""
         return ((self.hidden_size,),)
@@ -121,7 +127,7 @@ class Cell(nn.Module):
 
 def call_step(cell: Cell, x: Tensor, state: State, context: tuple[Any, ...]) -> tuple[Tensor, State]:
     """Call `cell.step` with the context, if it takes one."""
-    if _takes_context(type(cell)):
+    if cell.takes_context:
         return cell.step(x, state, context)
     if context:
         raise ArgumentError(
@@ -129,8 +135,3 @@ def call_step(cell: Cell, x: Tensor, state: State, context: tuple[Any, ...]) -> 
             "give the step a third argument, or call without context"
         )
     return cell.step(x, state)
-
-
-@cache
-def _takes_context(cell: type[Cell]) -> bool:
-    return len(inspect.signature(cell.step).parameters) > 3

@@ -111,6 +111,8 @@ class _DropIn(nn.RNNBase):
         Taken anew whenever anything about the module has changed, so that replaced, tied, moved or functionally swapped
         parameters are always seen.
         """
+        if torch.compiler.is_compiling():
+            return self._bind_cells()
         known = _BOUND.get(self)
         if known is not None and known[0].holds():
             return known[1]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from recurra.layers.stack import Stack
@@ -19,7 +20,8 @@ def stream_step(
     owner: nn.Module, stack: Callable[[], Stack], x: Tensor, state: Any, context: tuple[Any, ...], active: Tensor | None
 ) -> tuple[Tensor, Any]:
     """Run one step of a module's stack; return `(y, state)`, the state as the module's `forward` takes it."""
-    if active is None and not context:
+    usual = active is None and not context and not torch.compiler.is_compiling()
+    if usual:
         prepared = _streams.get(owner)
         done = None if prepared is None else prepared(x, state)
         if done is not None:
@@ -28,7 +30,7 @@ def stream_step(
     initial = None if state is None else split_state(layers.cells, state, x.shape[0])
     y, final = layers.step(x, initial, context=context, active=active)
     random = layers.dropout > 0 and layers.training
-    if active is None and not context and layers.backend in ("auto", "cpp") and not random:
+    if usual and layers.backend in ("auto", "cpp") and not random:
         made = prepare_stream(owner, layers.cells, x)
         if made is not None:
             _streams[owner] = made

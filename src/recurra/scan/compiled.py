@@ -53,6 +53,8 @@ def again(
 
     x and state have been checked; a state of None is the initial one.
     """
+    if torch.compiler.is_compiling():
+        return None
     found = bound(cell)
     if found is None or not found.fits(x, state):
         return None
@@ -124,6 +126,8 @@ def _given(problem: Problem) -> list[Tensor]:
 
 def worth_it(problem: Problem) -> bool:
     """Tell whether a cell has so much to do, in this call or in all so far, that it is worth a compiler's start."""
+    if torch.compiler.is_compiling():
+        return False
     steps, batch = problem.x.shape[:2]
     work = steps * batch * sum(s[0].numel() for s in problem.state) if batch else 0
     if work >= _WORTH_COMPILING:
