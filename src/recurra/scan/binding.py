@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from operator import is_, itemgetter
 from types import FunctionType, MethodType, ModuleType
@@ -13,7 +14,7 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor, nn
 
-from recurra.core import Cell, State
+from recurra.core import Cell, State, split_shape
 
 __all__ = ["Binding", "Snapshot", "bind", "bound", "mode"]
 
@@ -59,15 +60,16 @@ class Snapshot:
 class Binding:
     """A cell without context, and the program that is built and tried for it, for inputs of `dtype`.
 
-    input_shape: as the cell's; own: the cell's tensors by name; once: those that the loop reads, in its order, None if
-    something has to be computed around the loop; zeros: whether the initial state is that of every cell, zeros;
-    nothing: that state, for a kernel.
+    input_shape: as the cell's; width: entries of its state; own: the cell's tensors by name; once: those that the loop
+    reads, in its order, None if something has to be computed around the loop; zeros: whether the initial state is that
+    of every cell, zeros; nothing: that state, for a kernel.
     """
 
     def __init__(self, cell: Cell, program: Any, own: Mapping[str, Tensor], dtype: torch.dtype) -> None:
         self.program = program
         self.own = dict(own)
         self.input_shape = cell.input_shape
+        self.width = sum(math.prod(shape) for shape, _ in map(split_shape, cell.state_shapes()))
         self.dtype = dtype
         self.tensors = list(own.values())
         staged = program.staged

@@ -21,20 +21,29 @@ from recurra.scan.programs import Program, program_for
 from recurra.scan.reference import reference
 from recurra.scan.trial import try_out
 
-__all__ = ["again", "automatic", "compiled", "explain", "obstacle", "worth_it"]
+__all__ = ["again", "automatic", "compiled", "explain", "obstacle", "run_program", "worth_it", "worth_streaming"]
 
 _WORTH_COMPILING = 2048
 """Entries of the state times rows times steps below which `auto` runs the loop: it takes less than a compiler's
 start."""
 
-_WORTH_AFTER_ALL = 16 * _WORTH_COMPILING
-"""The same over all calls of one cell so far: many small calls, as in streaming, are worth a compiler's start too."""
+_WIDE = 128
+"""Entries of the state of one row from which on `auto` compiles a cell even for a single step.
+
+Both rules look at the call alone, never at the calls before it: a run that is resumed rounds as one that was not
+stopped."""
+
+_WORTH_STREAMING = 16 * _WORTH_COMPILING
+"""What the single steps of one cell have to add up to before streaming compiles a narrower one."""
 
 
 def automatic(problem: Problem) -> Result:
     """Run the fastest way that supports the cell; the loop, whatever goes wrong on the way to a faster one."""
-    if not worth_it(problem):
-        return reference(problem)
+    return run_program(problem) if worth_it(problem) else reference(problem)
+
+
+def run_program(problem: Problem) -> Result:
+    """Run the compiled kernels, or the loop where that cannot be done."""
     own = dict(named_tensors(problem.cell))
     if obstacle(problem, own) is not None:
         return reference(problem)
@@ -47,16 +56,22 @@ def automatic(problem: Problem) -> Result:
 
 
 def again(
-    cell: Cell, x: Tensor, state: State | None, lengths: tuple[int, ...] | None, reverse: bool, keep_states: bool
+    cell: Cell,
+    x: Tensor,
+    state: State | None,
+    lengths: tuple[int, ...] | None,
+    reverse: bool,
+    keep_states: bool,
+    small: bool,
 ) -> Result | None:
     """Run a cell without context by the program that an earlier call has bound to it; None if that cannot be done.
 
-    x and state have been checked; a state of None is the initial one.
+    x and state have been checked; a state of None is the initial one. small: also where `auto` would run the loop.
     """
     if torch.compiler.is_compiling():
         return None
     found = bound(cell)
-    if found is None or not found.fits(x, state):
+    if found is None or not (small or _large(x, found.width)) or not found.fits(x, state):
         return None
     program, train = found.program, found.trains(x, state)
     if not _tried(program, train):
@@ -125,18 +140,27 @@ def _given(problem: Problem) -> list[Tensor]:
 
 
 def worth_it(problem: Problem) -> bool:
-    """Tell whether a cell has so much to do, in this call or in all so far, that it is worth a compiler's start."""
-    if torch.compiler.is_compiling():
+    """Tell whether a call has so much to do that it is worth a compiler's start."""
+    if torch.compiler.is_compiling() or not problem.x.shape[1]:
         return False
-    steps, batch = problem.x.shape[:2]
-    work = steps * batch * sum(s[0].numel() for s in problem.state) if batch else 0
-    if work >= _WORTH_COMPILING:
-        return True
-    _work[problem.cell] = work = work + _work.get(problem.cell, 0)
-    return work >= _WORTH_AFTER_ALL
+    return _large(problem.x, sum(s[0].numel() for s in problem.state))
 
 
-_work: WeakKeyDictionary[Cell, int] = WeakKeyDictionary()
+def worth_streaming(problem: Problem) -> bool:
+    """Tell the same of all single steps that a cell has done so far; of this one alone where gradients are wanted, so
+    that training rounds the same whatever came before."""
+    if worth_it(problem) or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return worth_it(problem)
+    done = _streamed.get(problem.cell, 0) + sum(s.numel() for s in problem.state)
+    _streamed[problem.cell] = done
+    return done >= _WORTH_STREAMING
+
+
+_streamed: WeakKeyDictionary[Cell, int] = WeakKeyDictionary()
+
+
+def _large(x: Tensor, width: int) -> bool:
+    return width >= _WIDE or x.shape[0] * x.shape[1] * width >= _WORTH_COMPILING
 
 
 def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:

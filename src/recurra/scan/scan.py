@@ -45,7 +45,7 @@ def scan(
         check_state(cell, state, batch)
     if not context and backend in ("auto", "cpp"):
         valid = check_lengths(lengths, steps, batch)
-        done = again(cell, x, state, valid, reverse, keep_states)
+        done = again(cell, x, state, valid, reverse, keep_states, backend == "cpp")
         if done is not None:
             return done
     if state is None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from recurra.core import Cell, Shared, State, call_step
 from recurra.core.errors import ShapeError
 from recurra.scan.backends import choose
-from recurra.scan.compiled import again, worth_it
+from recurra.scan.compiled import again, run_program, worth_streaming
 from recurra.scan.problem import Problem
 from recurra.scan.scan import check_context, check_input, check_state
 
@@ -37,7 +37,7 @@ def step(
     if active is None and not context and backend in ("auto", "cpp"):
         if state is not None:
             check_state(cell, state, batch)
-        done = again(cell, x.unsqueeze(0), state, None, False, False)
+        done = again(cell, x.unsqueeze(0), state, None, False, False, not torch.is_grad_enabled())
         if done is not None:
             return done.y[0], done.state
     if state is None:
@@ -47,8 +47,8 @@ def step(
     now = tuple(v[0] for v in per_step)
     if active is None:
         problem = Problem(cell, x.unsqueeze(0), state, per_call, per_step, None, False, False)
-        if backend == "cpp" or (backend == "auto" and worth_it(problem)):
-            done = choose(backend)(problem)
+        if backend == "cpp" or (backend == "auto" and worth_streaming(problem)):
+            done = run_program(problem) if backend == "auto" else choose(backend)(problem)
             return done.y[0], done.state
         return call_step(cell, x, state, (*(c.tensor if isinstance(c, Shared) else c for c in per_call), *now))
 
