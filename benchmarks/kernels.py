@@ -53,6 +53,7 @@ def main() -> None:
         results[name] = _figure(name, arguments.quick)
         print(f"{name}: {results[name]}", flush=True)
     results["machine"]["load"].append(os.getloadavg()[0])
+    results["command"] = " ".join(["python benchmarks/kernels.py", *_shown(sys.argv[1:])])
     _write(results, arguments)
 
 
@@ -70,6 +71,12 @@ def _arguments() -> argparse.Namespace:
         arguments.output = _HERE / "results"
     arguments.threads = arguments.threads or [1, 2]
     return arguments
+
+
+def _shown(given: Sequence[str]) -> list[str]:
+    """Return the arguments, but for where the results go."""
+    at = given.index("--output") if "--output" in given else len(given)
+    return [*given[:at], *given[at + 2 :]]
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -27,8 +27,9 @@ _WORTH_COMPILING = 2048
 """Entries of the state times rows times steps below which `auto` runs the loop: it takes less than a compiler's
 start."""
 
-_WIDE = 128
-"""Entries of the state of one row from which on `auto` compiles a cell even for a single step.
+_WIDE = 64
+"""Entries of the state of one row from which on `auto` compiles a cell even for a single step, where nothing is
+differentiated: for a single one, autograd's way around a kernel costs more than the plain step.
 
 Both rules look at the call alone, never at the calls before it: a run that is resumed rounds as one that was not
 stopped."""
@@ -160,7 +161,8 @@ _streamed: WeakKeyDictionary[Cell, int] = WeakKeyDictionary()
 
 
 def _large(x: Tensor, width: int) -> bool:
-    return width >= _WIDE or x.shape[0] * x.shape[1] * width >= _WORTH_COMPILING
+    wide = width >= _WIDE and not torch.is_grad_enabled()
+    return wide or x.shape[0] * x.shape[1] * width >= _WORTH_COMPILING
 
 
 def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
