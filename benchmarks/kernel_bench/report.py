@@ -29,8 +29,8 @@ def _page(results: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Written by `{results.get('command', 'python benchmarks/kernels.py')}`. float32. A ratio is a contestant's "
         "time divided by recurra's: above 1, recurra is faster. Contestants take turns, and a ratio is the median over "
-        "the turns. Before anything is timed, every contestant's output and gradients are checked against a plain eager "
-        "loop in float64. The gradient of the input counts in everybody's backward. The hand-written kernels are "
+        "the turns. Before anything is timed, every contestant's output and gradients are checked against a plain "
+        "eager loop in float64. The gradient of the input counts in everybody's backward. The hand-written kernels are "
         "single-threaded.\n"
     )
     yield "## What was to be reached\n"
