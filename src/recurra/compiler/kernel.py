@@ -1,5 +1,4 @@
-"""Built loops, ready to be called: addresses and strides in, packed weights kept as long as the weights stay the
-same."""
+"""Built loops, ready to be called: addresses and strides in."""
 
 from __future__ import annotations
 
@@ -32,10 +31,6 @@ def compile_loops(
 _HEAD = 11
 """Words before the first port."""
 
-_FEW_STEPS = 4
-"""Packed weights are kept between calls of so few steps only (streaming); longer calls pack them anew, which costs them
-little, so that even a write that PyTorch cannot see (through `.data` or NumPy) is seen."""
-
 _epoch = [0]
 
 
@@ -67,7 +62,6 @@ class Kernel:
         self._run: Any = getattr(built.library, name)
         self._run.argtypes = [ctypes.c_void_p]
         self._run.restype = None
-        self._packed: tuple[Any, list[Tensor]] | None = None
         self._panels = [-(-size // 16) * 16 for size, _ in emitted.panels]
 
     def __call__(
@@ -89,20 +83,18 @@ class Kernel:
         scratch = torch.empty(made.scratch * batch, dtype=self._dtype) if made.scratch else None
         early = made.ahead and batch < _FEW_ROWS and steps > 1
         ahead = torch.empty(made.ahead * batch, dtype=self._dtype) if early else None
-        # Another thread may pack anew meanwhile: what this call uses is held until it is over.
-        held, fresh = self._weights(constants, reuse=steps <= _FEW_STEPS)
+        # Packed anew at every call, which costs little, so that even a write that PyTorch cannot see is seen.
+        panels = self._memory()
         words = array("q", (
             steps, batch, rows.threads, descend, rows.first, rows.order, rows.counts, rows.lengths,
-            0 if scratch is None else scratch.data_ptr(), 0 if ahead is None else ahead.data_ptr(), fresh,
+            0 if scratch is None else scratch.data_ptr(), 0 if ahead is None else ahead.data_ptr(), bool(panels),
         ))  # fmt: skip
         for c in constants:
             words.extend((c.data_ptr(), 0, 0, 0))
         words.extend(ports)
         words.extend(ends)
-        words.extend(self._addresses(held))
+        words.extend(self._addresses(panels))
         self._run(words.buffer_info()[0])
-        if fresh:
-            self._packed = (self._key(constants), held)
 
     @property
     def scratch(self) -> int:
@@ -114,7 +106,7 @@ class Kernel:
     ) -> tuple[array[int], list[Tensor]]:
         """Return the words of single steps, but for `ports` ports and `ends` ends after the constants that are still
         zero, and what has to be kept as long as they are used. The weights are packed."""
-        panels, _ = self._weights(constants, reuse=False)
+        panels = self._memory()
         words = array("q", (1, batch, rows.threads, 0, rows.first, rows.order, 0, 0, 0, 0, 0))
         for c in constants:
             words.extend((c.data_ptr(), 0, 0, 0))
@@ -140,26 +132,12 @@ class Kernel:
             bounds += ranges * 8
         return words
 
-    def _weights(self, constants: Sequence[Tensor], reuse: bool) -> tuple[list[Tensor], bool]:
-        """Return memory for packed weights with what it belongs to, and whether it has to be packed: not, if the last
-        may be used again and no weight was written to."""
+    def _memory(self) -> list[Tensor]:
+        """Return memory for packed weights and their ranges; nothing where there are none."""
         if not self._panels:
-            return [], False
-        kept = self._packed
-        if reuse and kept is not None and kept[0] is not None and kept[0] == self._key(constants):
-            return kept[1], False
+            return []
         panels = torch.empty(sum(self._panels), dtype=self._dtype)
-        bounds = torch.empty(sum(ranges for _, ranges in self._emitted.panels), dtype=torch.int64)
-        # The weights are kept too, so that no other tensor can take their address.
-        return [panels, bounds, *(c.detach() for c in constants)], True
-
-    @staticmethod
-    def _key(constants: Sequence[Tensor]) -> Any:
-        """Return what tells one state of the weights from another; None if nothing does, as in inference mode, whose
-        tensors have no version."""
-        if any(c.is_inference() for c in constants):
-            return None
-        return (_epoch[0], *[(c.data_ptr(), c._version) for c in constants])
+        return [panels, torch.empty(sum(ranges for _, ranges in self._emitted.panels), dtype=torch.int64)]
 
 
 _NOWHERE = torch.zeros(2, dtype=torch.int64)

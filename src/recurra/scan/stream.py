@@ -131,6 +131,8 @@ def prepare_stream(owner: Any, cells: Sequence[Cell], x: Tensor) -> Stream | Non
         found = bound(cell)
         if found is None or found.once is None or not found.zeros or found.dtype is not x.dtype:
             return None
+        if any(t.is_inference() for t in found.tensors):  # these have no version, so writes to them cannot be seen
+            return None
         bindings.append(found)
     if len({str(b.program.compiled.states) for b in bindings}) > 1:
         return None
