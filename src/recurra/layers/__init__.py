@@ -2,6 +2,6 @@
 
 from recurra.layers.compile_report import CompileReport, compile_report
 from recurra.layers.drop_ins import GRU, LSTM, RNN
-from recurra.layers.recurrent import CellFactory, Recurrent
+from recurra.layers.recurrent import CellFactory, Recurrent, cell_factory
 
-__all__ = ["GRU", "LSTM", "RNN", "CellFactory", "CompileReport", "Recurrent", "compile_report"]
+__all__ = ["GRU", "LSTM", "RNN", "CellFactory", "CompileReport", "Recurrent", "cell_factory", "compile_report"]

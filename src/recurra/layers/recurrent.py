@@ -18,7 +18,7 @@ from recurra.layers.states import join_states, split_state
 from recurra.layers.streaming import stream_step
 from recurra.scan import choose, forget_weights
 
-__all__ = ["CellFactory", "Directions", "Recurrent"]
+__all__ = ["CellFactory", "Directions", "Recurrent", "cell_factory"]
 
 CellFactory: TypeAlias = str | Callable[..., Cell]
 """A `Cell` class, a registered name, or any callable `(input_size, hidden_size) -> Cell`."""
@@ -66,7 +66,7 @@ class Recurrent(nn.Module):
         self.batch_first = batch_first
         self.backend = backend
         self.layers = nn.ModuleList()
-        build = _factory(cell)
+        build = cell_factory(cell)
         width = input_size
         for _ in range(num_layers):
             made = [build(width, hidden_size, **cell_options) for _ in range(2 if bidirectional else 1)]
@@ -176,7 +176,11 @@ def _directions(layer: nn.Module) -> Directions:
     return layer
 
 
-def _factory(cell: CellFactory) -> Callable[..., Cell]:
+def cell_factory(cell: CellFactory) -> Callable[..., Cell]:
+    """Return what makes the cells: `build(input_size, hidden_size, **options)`, whatever form the choice had.
+
+    Raises UnknownNameError for an unknown name, ArgumentError for what is no cell.
+    """
     if isinstance(cell, str):
         return cells.get(cell)
     if not callable(cell):
