@@ -89,12 +89,12 @@ def compiled_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tup
     compiled: Compiled = program.compiled
     run = _Run(compiled, problem, program, inputs)
     if not torch.is_grad_enabled():
-        made = run.forward(inputs, train=False)
+        made = run.forward(inputs)
     elif any(t.requires_grad for t in inputs.flat):
         made = _Loop.apply(run, *inputs.flat)
     else:
         with torch.no_grad():
-            made = run.forward(inputs, train=False)
+            made = run.forward(inputs)
     n, m = len(compiled.plan.outputs), len(inputs.state)
     states = tuple(made[n + m :]) if problem.keep_states else None
     return list(made[:n]), tuple(made[n : n + m]), states
@@ -110,15 +110,19 @@ class _Run:
         self.lengths = problem.lengths
         self.sizes = (len(inputs.once), len(inputs.call), len(inputs.steps), len(inputs.state))
         self.histories: list[Tensor] = []
-        self.saved: list[Tensor] = []
 
     def split(self, flat: Sequence[Tensor]) -> LoopInputs:
         """Return a flat list of inputs by their kinds."""
         a, b, c, _ = self.sizes
         return LoopInputs(list(flat[:a]), list(flat[a : a + b]), list(flat[a + b : a + b + c]), list(flat[a + b + c :]))
 
-    def forward(self, inputs: LoopInputs, train: bool) -> list[Tensor]:
-        """Run the forward kernel; return outputs, final states, and all states if they are asked for."""
+    def forward(self, inputs: LoopInputs, saved: list[Tensor] | None = None) -> list[Tensor]:
+        """Run the forward kernel; return outputs, final states, and all states if they are asked for.
+
+        saved: given for training; gets what the backward needs besides the histories. It is not kept here, since an
+        output among it, which holds the graph and so this run, would then never be freed.
+        """
+        train = saved is not None
         compiled, keep_states = self.compiled, self.problem.keep_states
         p = compiled.plan
         ports = _Ports()
@@ -135,8 +139,8 @@ class _Run:
         made = {v: self._blank(v) for v in p.forward.results if v in wanted}
         ports.steps(made.values())
         self._call(compiled.kernel("train" if train else "infer"), _contiguous(inputs.once), ports, self.descend)
-        if train:
-            self.saved = [made[v] for v in compiled.saved]
+        if saved is not None:
+            saved += [made[v] for v in compiled.saved]
         outputs = [
             made[o] if alias is None or train else self._clean(self._after(self.histories[alias], self.descend))
             for o, alias in zip(p.outputs, compiled.aliases, strict=True)
@@ -147,7 +151,7 @@ class _Run:
         return [*outputs, *finals, *states]
 
     def backward(
-        self, inputs: LoopInputs, grads: Sequence[Tensor | None], wanted: Sequence[bool]
+        self, inputs: LoopInputs, saved: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> list[Tensor | None]:
         """Run the backward kernel and the epilogue; return the gradient of every input."""
         compiled = self.compiled
@@ -160,7 +164,7 @@ class _Run:
         descend = not self.descend
         constants = _contiguous(inputs.once)
         by_value: dict[Value, Tensor] = dict(zip(p.staged.loop_steps, inputs.steps, strict=True))
-        by_value.update(zip(compiled.saved, self.saved, strict=True))
+        by_value.update(zip(compiled.saved, saved, strict=True))
         for k, leaf in enumerate(derived.output_grads):
             if leaf is not None:
                 by_value[leaf] = self._output_grad(output_grads[k], p.outputs[k])
@@ -188,7 +192,7 @@ class _Run:
         finals = iter(compiled.finals({**once, **ends}, self.batch, self.problem.x))
         first_grads = [None if v is None else next(finals) for v in derived.finals]
         new = [self._after(h, self.descend) for h in self.histories]
-        pools = {"history": histories, "saved": self.saved, "new": new}
+        pools = {"history": histories, "saved": saved, "new": new}
         found = [
             results[v] if kind == "result" else pools[kind][k]
             for v, (kind, k) in zip(backward.results, compiled.sources, strict=True)
@@ -303,21 +307,23 @@ class _Loop(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, run: _Run, *flat: Tensor) -> tuple[Tensor, ...]:
-        made = run.forward(run.split(flat), train=True)
+        saved: list[Tensor] = []
+        made = run.forward(run.split(flat), saved)
         ctx.run = run
         # An output that the backward reads is saved too, so that writing into it is noticed.
-        ctx.save_for_backward(*flat, *run.saved)
+        ctx.save_for_backward(*flat, *saved)
         ctx.mark_non_differentiable(*(t for t in made if not t.is_floating_point()))
         return tuple(made)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         run: _Run = ctx.run
-        flat = ctx.saved_tensors[: sum(run.sizes)]
+        given = sum(run.sizes)
+        flat, saved = ctx.saved_tensors[:given], ctx.saved_tensors[given:]
         wanted = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or run.problem.keep_states:
             return (None, *_by_torch(run, flat, grads, wanted))
-        found = run.backward(run.split(flat), grads, wanted)
+        found = run.backward(run.split(flat), saved, grads, wanted)
         return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
 
 
