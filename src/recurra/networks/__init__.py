@@ -1,31 +1,48 @@
 """The topologies: small compositions, generic over every cell."""
 
 from recurra.networks.chain import Chain
+from recurra.networks.convolutional import CNN
 from recurra.networks.deep import LINKS, Deep
 from recurra.networks.dropping import DROPPED, Dropping
 from recurra.networks.embedding import Embedding, OneHot
+from recurra.networks.many_to_one import ManyToOne
 from recurra.networks.merges import MERGES, TwoWay
+from recurra.networks.one_to_many import OneToMany
+from recurra.networks.pooling import AttentionPooling, Joined, LastStep, MaxPooling, MeanPooling, Pooling
 from recurra.networks.readout import Readout, TiedReadout
 from recurra.networks.separable import Separable
 from recurra.networks.sequence_layer import SequenceLayer, StreamingLayer
+from recurra.networks.single_layer import SingleLayer
 from recurra.networks.sliced import Sliced
 from recurra.networks.synchronous import Synchronous
+from recurra.networks.window import WindowMLP
 
 __all__ = [
+    "CNN",
     "DROPPED",
     "LINKS",
     "MERGES",
+    "AttentionPooling",
     "Chain",
     "Deep",
     "Dropping",
     "Embedding",
+    "Joined",
+    "LastStep",
+    "ManyToOne",
+    "MaxPooling",
+    "MeanPooling",
     "OneHot",
+    "OneToMany",
+    "Pooling",
     "Readout",
     "Separable",
     "SequenceLayer",
+    "SingleLayer",
     "Sliced",
     "StreamingLayer",
     "Synchronous",
     "TiedReadout",
     "TwoWay",
+    "WindowMLP",
 ]
