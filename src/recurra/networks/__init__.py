@@ -10,6 +10,8 @@ from recurra.networks.merges import MERGES, TwoWay
 from recurra.networks.one_to_many import OneToMany
 from recurra.networks.pooling import AttentionPooling, Joined, LastStep, MaxPooling, MeanPooling, Pooling
 from recurra.networks.readout import Readout, TiedReadout
+from recurra.networks.sees_all_below import LOOKS, SeesAllBelow
+from recurra.networks.sees_all_layers import AllLayersCell, SeesAllLayers
 from recurra.networks.separable import Separable
 from recurra.networks.sequence_layer import SequenceLayer, StreamingLayer
 from recurra.networks.single_layer import SingleLayer
@@ -21,7 +23,9 @@ __all__ = [
     "CNN",
     "DROPPED",
     "LINKS",
+    "LOOKS",
     "MERGES",
+    "AllLayersCell",
     "AttentionPooling",
     "Chain",
     "Deep",
@@ -36,6 +40,8 @@ __all__ = [
     "OneToMany",
     "Pooling",
     "Readout",
+    "SeesAllBelow",
+    "SeesAllLayers",
     "Separable",
     "SequenceLayer",
     "SingleLayer",
