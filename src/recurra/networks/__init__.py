@@ -5,6 +5,7 @@ from recurra.networks.convolutional import CNN
 from recurra.networks.deep import LINKS, Deep
 from recurra.networks.dropping import DROPPED, Dropping
 from recurra.networks.embedding import Embedding, OneHot
+from recurra.networks.forest import Forest
 from recurra.networks.many_to_one import ManyToOne
 from recurra.networks.merges import MERGES, TwoWay
 from recurra.networks.one_to_many import OneToMany
@@ -16,7 +17,9 @@ from recurra.networks.separable import Separable
 from recurra.networks.sequence_layer import SequenceLayer, StreamingLayer
 from recurra.networks.single_layer import SingleLayer
 from recurra.networks.sliced import Sliced
+from recurra.networks.sum_of_children import SumOfChildren
 from recurra.networks.synchronous import Synchronous
+from recurra.networks.tree import Recursive
 from recurra.networks.window import WindowMLP
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "Deep",
     "Dropping",
     "Embedding",
+    "Forest",
     "Joined",
     "LastStep",
     "ManyToOne",
@@ -40,6 +44,7 @@ __all__ = [
     "OneToMany",
     "Pooling",
     "Readout",
+    "Recursive",
     "SeesAllBelow",
     "SeesAllLayers",
     "Separable",
@@ -47,6 +52,7 @@ __all__ = [
     "SingleLayer",
     "Sliced",
     "StreamingLayer",
+    "SumOfChildren",
     "Synchronous",
     "TiedReadout",
     "TwoWay",
