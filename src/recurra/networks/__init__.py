@@ -6,6 +6,9 @@ from recurra.networks.deep import LINKS, Deep
 from recurra.networks.dropping import DROPPED, Dropping
 from recurra.networks.embedding import Embedding, OneHot
 from recurra.networks.forest import Forest
+from recurra.networks.gated_graph import GatedGraph
+from recurra.networks.graph_block import GraphBlock
+from recurra.networks.graphs import GATHERINGS, Graphs
 from recurra.networks.many_to_one import ManyToOne
 from recurra.networks.merges import MERGES, TwoWay
 from recurra.networks.one_to_many import OneToMany
@@ -25,6 +28,7 @@ from recurra.networks.window import WindowMLP
 __all__ = [
     "CNN",
     "DROPPED",
+    "GATHERINGS",
     "LINKS",
     "LOOKS",
     "MERGES",
@@ -35,6 +39,9 @@ __all__ = [
     "Dropping",
     "Embedding",
     "Forest",
+    "GatedGraph",
+    "GraphBlock",
+    "Graphs",
     "Joined",
     "LastStep",
     "ManyToOne",
