@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from recurra.core import Batch, Cell, Shared, Wrapper, index_rows
@@ -10,6 +11,7 @@ from recurra.layers import GRU, LSTM, RNN, Recurrent, compile_report
 from recurra.scan import scan
 
 if TYPE_CHECKING:
+    from recurra import learning
     from recurra.drawing import draw, equations
     from recurra.tasks import load
 
@@ -29,6 +31,7 @@ __all__ = [
     "draw",
     "equations",
     "index_rows",
+    "learning",
     "load",
     "scan",
 ]
@@ -44,4 +47,6 @@ def __getattr__(name: str) -> Any:
         from recurra import drawing
 
         return getattr(drawing, name)
+    if name == "learning":
+        return importlib.import_module("recurra.learning")
     raise AttributeError(f"module 'recurra' has no attribute {name!r}")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from recurra.core import Batch
 from recurra.core.errors import BusyError, RecurraError
-from recurra.learning import ModelFolder, SilentProgress, Trainer, TrainerOptions, TruncatedBPTT, make_optimizer
+from recurra.learning import ModelFolder, SilentProgress, Trainer, TrainerOptions, StreamBPTT, make_optimizer
 
 ROWS, WINDOW, BATCHES, TOKENS = 3, 4, 7, 6
 OPTIONS = {
@@ -56,7 +56,7 @@ class Problem:
     def __init__(self, seed: int = 5, fault: str = "", windows: int = 2) -> None:
         torch.manual_seed(seed)
         self.network = Network()
-        self.bptt = TruncatedBPTT(self.network, windows)
+        self.bptt = StreamBPTT(self.network, windows)
         self.fault = fault
         self.losses = 0
         self.validations = 0

@@ -1,186 +1,72 @@
-"""Truncated backpropagation through time over contiguous streams."""
+"""Truncated backpropagation through time: every k1 steps, back over the last k2."""
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from recurra.core.errors import ArgumentError, ShapeError
-from recurra.core.protocols import Batch
-from recurra.core.state import PerLayer
+from recurra.core.errors import ArgumentError
+from recurra.learning.bptt import run_steps
+from recurra.learning.rule import Carry, StepLoss
+from recurra.learning.state_form import map_state
+from recurra.learning.stepper import Stepper, active_rows
 
 __all__ = ["TruncatedBPTT"]
 
 
-class _Network(Protocol):
-    """What is needed of a network: it takes a batch with the state in it, and knows its first state."""
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Any]: ...
-
-    def initial_state(self, batch: int) -> Any: ...
-
-
 class TruncatedBPTT:
-    """Runs a network over a stream of windows, carrying the state from each to the next.
+    """BPTT(k2; k1) of Williams and Peng (1990): every k1 steps, the losses of these steps go back over the last k2.
 
-    BPTT(h; h') of Williams and Peng (1990): an update every k1 steps (the windows' length) looks back over
-    k2 = windows * k1 steps. With windows=1, the usual case, the state that comes in is a constant. With more,
-    the last windows are run again, with their graph, from the detached state before the oldest of them: the
-    gradient of the newest window's loss is then exact over k2 steps, at `windows` times the cost.
-
-    A row where `batch.resets` is True starts from the network's initial state, and no gradient crosses that border. All
-    rows keep their places: row i of a batch goes on where row i of the batch before it ended.
-
-    Tensors of a state have their rows in dimension 1, `(layers * directions, B, ...)`; those in a `PerLayer` in
-    dimension 0.
+    window: k2. every: k1, at most k2 and k2 if not given: windows side by side, the state cut between them. A smaller
+    k1 gives every loss at least `k2 - k1` steps of past, and runs every step k2 / k1 times. Windows begin where a call
+    begins; with k1 < k2, the `k2 - k1` steps before a call are not looked into, so that the state is all there is to
+    carry. For streams that the trainer feeds window by window, see `StreamBPTT`.
     """
 
-    def __init__(self, network: _Network, windows: int = 1) -> None:
-        if windows < 1:
-            raise ArgumentError(f"windows must be at least 1, got {windows}")
-        self.network = network
-        self.windows = windows
-        self._state: Any = None
-        self._past: deque[tuple[Batch, Any]] = deque(maxlen=windows - 1)
+    def __init__(self, window: int, every: int | None = None) -> None:
+        if window < 1:
+            raise ArgumentError(f"window must be at least 1, got {window}")
+        if every is not None and not 1 <= every <= window:
+            raise ArgumentError(f"every must be from 1 to the window {window}, got {every}")
+        if window % (every or window):
+            raise ArgumentError(f"expected a window that is a multiple of every, got {window} and {every}")
+        self.window = window
+        self.every = window if every is None else every
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the network's outputs `(B, T, ...)` for the batch, and carry the state after it, detached.
-
-        Raises ArgumentError or ShapeError where the batch does not line up with the one before it.
-        """
-        self._check(batch)
-        if _resets_all(batch):
-            self.reset()
-        batch = replace(batch, state=None)
-        state = self._past[0][1] if self._past else self._state
-        past: list[tuple[Batch, Any]] = []
-        outputs = torch.empty(0)
-        for window in (*(earlier for earlier, _ in self._past), batch):
-            past.append((window, _detach(state)))
-            outputs, state = self.network.forward(replace(window, state=self._start(window, state)))
-        self._past.clear()
-        self._past.extend((replace(window, targets=None), before) for window, before in past)
-        self._state = _detach(state)
-        return outputs
-
-    def reset(self) -> None:
-        """Forget everything: the next batch must reset every row."""
-        self._state = None
-        self._past.clear()
-
-    def carried(self) -> dict[str, Tensor]:
-        """Return all that is carried, by name, so that `restore` goes on exactly from here."""
-        if self._state is None:
-            return {}
-        tensors = {f"state.{i}": leaf for i, leaf in enumerate(_leaves(self._state))}
-        for number, (window, before) in enumerate(self._past):
-            if before is not None:
-                tensors |= {f"past.{number}.state.{i}": leaf for i, leaf in enumerate(_leaves(before))}
-            tensors |= {
-                f"past.{number}.{name}": value
-                for name in ("inputs", "lengths", "resets")
-                if (value := getattr(window, name)) is not None
-            }
-        return tensors
-
-    def restore(self, carried: Mapping[str, Tensor]) -> None:
-        """Take back what `carried` gave; an empty mapping is `reset`."""
-        self.reset()
-        if not carried:
-            return
-        self._state = self._unflatten(carried, "state.")
-        device = _leaves(self._state)[0].device
-        number = 0
-        while f"past.{number}.inputs" in carried:
-            head = f"past.{number}."
-            names = [name for name in ("inputs", "lengths", "resets") if head + name in carried]
-            window = Batch(**{name: carried[head + name].to(device) for name in names})
-            before = self._unflatten(carried, f"{head}state.") if f"{head}state.0" in carried else None
-            self._past.append((window, before))
-            number += 1
-
-    def _check(self, batch: Batch) -> None:
-        rows = batch.inputs.shape[0]
-        resets = batch.resets
-        if resets is not None and resets.shape != (rows,):
-            raise ShapeError(f"expected resets of shape ({rows},), one a row, got {tuple(resets.shape)}")
-        if _resets_all(batch):
-            return
-        if self._state is None:
-            if resets is not None and batch.lengths is not None and bool((resets | (batch.lengths == 0)).all()):
-                return  # A row without a single step has nothing to start.
-            raise ArgumentError(
-                "the first batch of an epoch must reset every row, for there is no state to go on from: "
-                "start each epoch at the beginning of every row's stream"
-            )
-        carried = _rows(self._state)
-        if carried != rows:
-            raise ShapeError(
-                f"batches do not line up: the state carried has {carried} rows, this batch {rows}; "
-                "give every batch of a stream the same rows, or reset all of them"
-            )
-
-    def _start(self, batch: Batch, state: Any) -> Any:
-        """Return the state a window starts from: what came in, or the initial state in the rows that are reset."""
-        if state is None or _resets_all(batch):
-            return self.network.initial_state(batch.inputs.shape[0])
-        if batch.resets is None or not bool(batch.resets.any()):
-            return state
-        resets = batch.resets
-
-        def choose(first: Tensor, going_on: Tensor, dim: int) -> Tensor:
-            shape = [1] * first.ndim
-            shape[dim] = -1
-            return torch.where(resets.to(first.device).view(shape), first, going_on)
-
-        return _join(self.network.initial_state(batch.inputs.shape[0]), state, choose)
-
-    def _unflatten(self, carried: Mapping[str, Tensor], prefix: str) -> Any:
-        leaves = (carried[f"{prefix}{i}"] for i in itertools.count())
-        return _map(self.network.initial_state(1), lambda like: next(leaves).to(like.device))
+    def accumulate(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        targets: Any,
+        loss: StepLoss,
+        carry: Carry | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor, Carry]:
+        """See `LearningRule.accumulate`; `.grad` gets the sum over all windows."""
+        stepper = Stepper(network, "TruncatedBPTT")
+        active = active_rows(inputs, lengths)
+        steps = inputs.shape[0]
+        state = None if carry is None else carry.state
+        total = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
+        starts: list[tuple[int, Any]] = []
+        for start in range(0, steps, self.every):
+            end = min(start + self.every, steps)
+            starts.append((start, state))
+            starts = [(at, s) for at, s in starts if at >= end - self.window or at == start]
+            first, begun = starts[0]
+            if begun is None:  # made anew each time, as its graph can be gone through only once
+                begun = stepper.initial_state(inputs.shape[1])
+            _, reached = run_steps(stepper, inputs, targets, _no_loss, begun, active, range(first, start))
+            part, after = run_steps(stepper, inputs, targets, loss, reached, active, range(start, end))
+            if part.requires_grad:
+                part.backward()
+            total = total + part.detach()
+            state = map_state(after, Tensor.detach)
+        return total, Carry(map_state(stepper.initial_state(inputs.shape[1]), Tensor.detach) if not steps else state)
 
 
-def _resets_all(batch: Batch) -> bool:
-    return batch.resets is not None and bool(batch.resets.all())
-
-
-def _map(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(state, Tensor):
-        return function(state)
-    mapped = (_map(entry, function) for entry in state)
-    return PerLayer(mapped) if isinstance(state, PerLayer) else tuple(mapped)
-
-
-def _detach(state: Any) -> Any:
-    return None if state is None else _map(state, Tensor.detach)
-
-
-def _leaves(state: Any) -> list[Tensor]:
-    leaves: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        leaves.append(tensor)
-        return tensor
-
-    _map(state, note)
-    return leaves
-
-
-def _join(first: Any, second: Any, function: Callable[[Tensor, Tensor, int], Tensor], dim: int = 1) -> Any:
-    if isinstance(first, Tensor):
-        return function(first, second, dim)
-    if isinstance(first, PerLayer):
-        return PerLayer(_join(a, b, function, 0) for a, b in zip(first, second, strict=True))
-    return tuple(_join(a, b, function, dim) for a, b in zip(first, second, strict=True))
-
-
-def _rows(state: Any, dim: int = 1) -> int:
-    if isinstance(state, Tensor):
-        return state.shape[dim]
-    return _rows(state[0], 0 if isinstance(state, PerLayer) else dim)
+def _no_loss(y: Tensor, _target: Any) -> Tensor:
+    return y.new_zeros(())

@@ -21,7 +21,7 @@ from recurra.data.vocabulary import Vocabulary
 from recurra.decoding import Greedy, Sampler, free_run, until
 from recurra.heads import Softmax
 from recurra.layers import Recurrent
-from recurra.learning import ModelFolder, TruncatedBPTT, restore_weights
+from recurra.learning import ModelFolder, StreamBPTT, restore_weights
 from recurra.networks import Embedding, OneHot, Readout, Synchronous, TiedReadout
 from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
 
@@ -266,7 +266,7 @@ class LanguageModel(Task):
     @torch.no_grad()
     def nats(self, encoded: Sequence[Any]) -> tuple[float, int]:
         """Return the summed loss over documents and the number of predictions."""
-        carry = TruncatedBPTT(self.network)
+        carry = StreamBPTT(self.network)
         total, count = 0.0, 0
         for batch in StreamReader(encoded, self.options.batch_size, self.options.window).batches():
             loss, tokens = _loss(self.head, carry, batch)
@@ -322,7 +322,7 @@ class _Training:
         require_window(encoded, options.window, "training")
         require_window(self._validation, options.window, "validation")
         self._reader = StreamReader(encoded, options.batch_size, options.window)
-        self._carry = TruncatedBPTT(model.network, (options.backprop or options.window) // options.window)
+        self._carry = StreamBPTT(model.network, (options.backprop or options.window) // options.window)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         return self._reader.batches(start)
@@ -357,7 +357,7 @@ def _build(options: LanguageModelOptions, symbols: int, cell: type[Cell]) -> Syn
     return Synchronous(embed, recurrent, Readout(recurrent.output_size, symbols, options.dropout))
 
 
-def _loss(head: Softmax, carry: TruncatedBPTT, batch: Batch) -> tuple[Tensor, int]:
+def _loss(head: Softmax, carry: StreamBPTT, batch: Batch) -> tuple[Tensor, int]:
     """Return the loss summed over the valid predictions of a batch, and their number."""
     assert batch.targets is not None
     outputs = carry.forward(batch)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recurra.core import Batch, PerLayer
 from recurra.core.errors import ArgumentError, ShapeError
-from recurra.learning import TruncatedBPTT
+from recurra.learning import StreamBPTT
 
 ROWS, WINDOW, COUNT, SIZE = 3, 4, 6, 5
 
@@ -71,7 +71,7 @@ def close(one: list[Tensor], other: list[Tensor]) -> None:
 def test_equals_full_bptt_where_the_whole_stream_fits(nested: bool) -> None:
     network = Network(nested)
     batches = stream()
-    bptt = TruncatedBPTT(network, COUNT)
+    bptt = StreamBPTT(network, COUNT)
     for batch in batches:
         outputs = bptt.forward(batch)
     whole = torch.cat([b.inputs for b in batches], 1)
@@ -86,7 +86,7 @@ def test_equals_a_loop_by_hand_with_rows_that_are_reset(windows: int, nested: bo
     """Row by row: from the first window within reach, or from the row's last reset, if that is later."""
     resets = {(2, 0): True, (3, 1): True, (4, 0): True, (4, 1): True, (4, 2): True}
     network, batches = Network(nested), stream(resets)
-    bptt = TruncatedBPTT(network, windows)
+    bptt = StreamBPTT(network, windows)
     detached = [[network.first.detach()] * ROWS]  # The state of each row before each window, as a constant.
     for number, batch in enumerate(batches):
         outputs = bptt.forward(batch)
@@ -108,7 +108,7 @@ def test_equals_a_loop_by_hand_with_rows_that_are_reset(windows: int, nested: bo
 def test_no_gradient_crosses_a_reset_and_none_is_left_in_what_is_carried() -> None:
     network, batches = Network(), stream({(1, 0): True})
     batches = [replace(b, inputs=b.inputs.clone().requires_grad_()) for b in batches]
-    bptt = TruncatedBPTT(network, 3)
+    bptt = StreamBPTT(network, 3)
     for batch in batches[:2]:
         outputs = bptt.forward(batch)
     (into_the_past,) = torch.autograd.grad(outputs.sum(), batches[0].inputs)
@@ -120,7 +120,7 @@ def test_no_gradient_crosses_a_reset_and_none_is_left_in_what_is_carried() -> No
 def test_rows_that_are_shorter_freeze_at_their_end() -> None:
     network = Network()
     first, second = stream()[:2]
-    bptt = TruncatedBPTT(network, 2)
+    bptt = StreamBPTT(network, 2)
     bptt.forward(replace(first, lengths=torch.tensor([4, 2, 1])))
     outputs = bptt.forward(second)
     x = torch.cat([first.inputs[1:2, :2], second.inputs[1:2]], 1)
@@ -133,7 +133,7 @@ def test_rows_that_are_shorter_freeze_at_their_end() -> None:
 @pytest.mark.parametrize("at", [1, 2, 4])
 def test_goes_on_exactly_from_what_was_carried(windows: int, at: int, nested: bool) -> None:
     network, batches = Network(nested), stream({(2, 1): True, (3, 0): True})
-    one, other = TruncatedBPTT(network, windows), TruncatedBPTT(network, windows)
+    one, other = StreamBPTT(network, windows), StreamBPTT(network, windows)
     for batch in batches[:at]:
         one.forward(batch)
     saved = {name: t.clone() for name, t in one.carried().items()}
@@ -149,7 +149,7 @@ def test_goes_on_exactly_from_what_was_carried(windows: int, at: int, nested: bo
 
 
 def test_batches_that_do_not_line_up_are_refused() -> None:
-    bptt = TruncatedBPTT(Network())
+    bptt = StreamBPTT(Network())
     first, second = stream({(1, 0): True})[:2]
     with pytest.raises(ArgumentError, match="first batch of an epoch must reset every row"):
         bptt.forward(second)
@@ -165,4 +165,4 @@ def test_batches_that_do_not_line_up_are_refused() -> None:
     with pytest.raises(ArgumentError, match="first batch"):
         bptt.forward(second)
     with pytest.raises(ArgumentError, match="windows must be at least 1, got 0"):
-        TruncatedBPTT(Network(), 0)
+        StreamBPTT(Network(), 0)

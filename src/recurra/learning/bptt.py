@@ -1,0 +1,90 @@
+"""Backpropagation through time: the whole sequence is kept, or parts of it are computed again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from recurra.core.errors import ArgumentError
+from recurra.learning.rule import Carry, StepLoss
+from recurra.learning.state_form import map_state
+from recurra.learning.stepper import Stepper, active_rows
+
+__all__ = ["BPTT", "run_steps", "target_rows"]
+
+
+class BPTT:
+    """The gradient of the whole sequence's loss, back to its first step: dL/dθ = Σ_t Σ_k δ_{t,k} ∂z_k/∂θ.
+
+    recompute: the steps between states that are kept; what lies between two of them is computed again on the way
+    back. None keeps everything; 0 takes about sqrt(T), so that memory grows with sqrt(T) at the price of one more
+    forward pass. Gradients are the same. No gradient goes into a state that was carried in.
+
+    Source: Werbos, "Backpropagation through time: what it does and how to do it" (1990); recomputing in time: Chen, Xu,
+    Zhang and Guestrin, "Training deep nets with sublinear memory cost" (2016), arXiv v2.
+    """
+
+    def __init__(self, recompute: int | None = None) -> None:
+        if recompute is not None and recompute < 0:
+            raise ArgumentError(f"recompute must be zero (about sqrt(T)) or a number of steps, got {recompute}")
+        self.recompute = recompute
+
+    def accumulate(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        targets: Any,
+        loss: StepLoss,
+        carry: Carry | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor, Carry]:
+        """See `LearningRule.accumulate`."""
+        stepper = Stepper(network, "BPTT")
+        active = active_rows(inputs, lengths)
+        steps = inputs.shape[0]
+        state = stepper.initial_state(inputs.shape[1]) if carry is None else carry.state
+        every = steps if self.recompute is None else self.recompute or max(math.isqrt(steps), 1)
+        total = inputs.new_zeros((), dtype=stepper.like.dtype)
+        for start in range(0, steps, max(every, 1)):
+            span = range(start, min(start + every, steps))
+            if self.recompute is None:
+                part, state = run_steps(stepper, inputs, targets, loss, state, active, span)
+            else:
+                part, state = checkpoint(
+                    run_steps, stepper, inputs, targets, loss, state, active, span, use_reentrant=False
+                )
+            total = total + part
+        if total.requires_grad:
+            total.backward()
+        return total.detach(), Carry(map_state(state, Tensor.detach))
+
+
+def run_steps(
+    stepper: Stepper,
+    inputs: Tensor,
+    targets: Any,
+    loss: StepLoss,
+    state: Any,
+    active: Sequence[Tensor | None],
+    span: range,
+) -> tuple[Tensor, Any]:
+    """Return the loss summed over the steps of `span`, with its graph, and the state after them."""
+    total = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
+    for t in span:
+        rows = active[t]
+        if rows is not None and not rows.numel():
+            continue
+        y, state = stepper.step(inputs[t], state, rows)
+        total = total + loss(y, target_rows(targets, t, rows))
+    return total, state
+
+
+def target_rows(targets: Any, t: int, rows: Tensor | None) -> Any:
+    """Return the targets of step t, of some rows or of all."""
+    target = targets[t]
+    return target if rows is None else target[rows]

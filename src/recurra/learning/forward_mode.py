@@ -1,0 +1,325 @@
+"""Gradients that are carried forward in time with the state: what RTRL and SnAp-1 share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from recurra.core.errors import ArgumentError
+from recurra.learning.bptt import target_rows
+from recurra.learning.influence import Influence, Jacobians, Layout
+from recurra.learning.rule import Carry, StepLoss
+from recurra.learning.sparsity import Sparsity, derivatives, probe
+from recurra.learning.state_form import map_state
+from recurra.learning.stepper import Stepper, active_rows
+
+__all__ = ["ForwardMode", "Linearised"]
+
+_PROBED = 4  # rows at which the structure is looked for
+_SHAKEN = 12  # and further ones, at other steps' inputs, with the state shaken
+_WORKING = 1 << 25  # numbers that the Jacobians of one block of steps may take
+
+
+class Linearised(NamedTuple):
+    """Some rows of one or more steps with their graph: outputs, states, and the leaves they depend on.
+
+    own: parameters with a copy for each row; shared: those that do not reach the state.
+    """
+
+    y: Tensor
+    after: Tensor
+    before: Tensor
+    own: Mapping[str, Tensor]
+    shared: Mapping[str, Tensor]
+
+
+@dataclass
+class _Known:
+    """What is known of a network: the parameters that reach the state, in order, and the structure of its step."""
+
+    names: tuple[str, ...]
+    layout: Layout
+
+
+class ForwardMode:
+    """Carries dh_t/dθ from step to step: J_t = D_t J_{t-1} + ∂h_t/∂θ with D_t = ∂h_t/∂h_{t-1}.
+
+    name: of the rule, for messages. spread: see `Layout`. block: steps whose products are taken together. memory: GB
+    that the influence may take, all that is free if None.
+    """
+
+    def __init__(self, name: str, spread: bool, block: int, memory: float | None) -> None:
+        if block < 1:
+            raise ArgumentError(f"block must be at least 1, got {block}")
+        if memory is not None and not memory > 0:
+            raise ArgumentError(f"memory must be above zero (in GB), got {memory}")
+        self.name, self.spread, self.block, self.memory = name, spread, block, memory
+        self._known: WeakKeyDictionary[nn.Module, _Known] = WeakKeyDictionary()
+
+    def accumulate(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        targets: Any,
+        loss: StepLoss,
+        carry: Carry | None,
+        lengths: Tensor | Sequence[int] | None,
+    ) -> tuple[Tensor, Carry]:
+        """See `LearningRule.accumulate`."""
+        stepper = Stepper(network, self.name)
+        active = active_rows(inputs, lengths)
+        steps, batch = inputs.shape[:2]
+        total = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
+        with torch.no_grad():
+            state = stepper.initial_state(batch) if carry is None else carry.state
+        if steps and batch:
+            stepper.refuse_chance(inputs[0], state)
+        else:
+            return total, carry or Carry(state)
+        influence = self.begin(stepper, inputs, state, carry)
+        size = max(1, _WORKING // (batch * max(1, len(influence.layout.sparsity.member)) * 4))
+        for start in range(0, steps, min(size, self.block)):
+            span = range(start, min(start + min(size, self.block), steps))
+            part, state, influence = self._learn(stepper, inputs, targets, loss, active, span, state, influence)
+            total = total + part
+        return total, Carry(state, self.tensors(influence))
+
+    def begin(self, stepper: Stepper, inputs: Tensor, state: Any, carry: Carry | None) -> Influence:
+        """Return the influence to go on from; where nothing is known of the network yet, its structure is looked for.
+
+        Raises ArgumentError where it would take too much memory.
+        """
+        network: nn.Module = stepper.network
+        batch = inputs.shape[1]
+        known = self._known.get(network)
+        if known is None or any(name not in stepper.parameters for name in known.names):
+            known = self._known[network] = self._find(stepper, inputs, state)
+        if carry is not None and carry.own:
+            sparsity = Sparsity(carry.own["heard"], carry.own["sets"], carry.own["member"])
+            if sparsity.member is known.layout.sparsity.member:
+                blocks = [carry.own[f"influence.{k}"] for k in range(len(known.layout.classes))]
+                return Influence(known.layout, blocks)
+            own = Layout(sparsity, self.spread)
+            blocks = [carry.own[f"influence.{k}"] for k in range(len(own.classes))]
+            if not known.layout.sparsity.holds(sparsity):
+                known.layout = Layout(known.layout.sparsity.joined(sparsity), self.spread)
+            return Influence(own, blocks).moved(known.layout)
+        if carry is None:
+            first = self._of_initial_state(stepper, known, batch)
+            if first is not None:
+                return first
+        return Influence.zeros(known.layout, batch, stepper.like)
+
+    def linearise(
+        self, stepper: Stepper, x: Tensor, numbers: Tensor, others: Sequence[Tensor], names: Sequence[str]
+    ) -> Linearised:
+        """Run some rows of a step with a graph from which each row's derivatives can be taken."""
+        rows = x.shape[0]
+        leaves = {name: p.detach() for name, p in stepper.parameters.items()}
+        own = {n: leaves[n].expand(rows, *leaves[n].shape).requires_grad_() for n in names}
+        shared = {n: p.clone().requires_grad_() for n, p in leaves.items() if n not in own}
+        before = numbers.detach().requires_grad_()
+        with torch.enable_grad():
+            y, after, _ = stepper.rowwise(own, shared, x, before, others)
+        return Linearised(y, after, before, own, shared)
+
+    def jacobians(
+        self, stepper: Stepper, x: Tensor, others: Sequence[Tensor], made: Linearised, influence: Influence
+    ) -> tuple[Jacobians, Influence]:
+        """Return the rows' derivatives, and the influence in a layout that holds them all.
+
+        One product with random numbers checks that nothing is missing from the structure as it is known; what is
+        missing is looked for where it showed itself.
+        """
+        while True:
+            layout = influence.layout
+            found = _derivatives(made, layout)
+            w = torch.randn(made.after.shape, generator=torch.Generator().manual_seed(1)).to(made.after)
+            true = derivatives(made.after, [made.before, *made.own.values()], w.unsqueeze(0))
+            rows = len(w)
+            said = layout.against(found, w)
+            wrong = _differs(true[0].view(rows, -1), said[0])
+            if made.own:
+                wrong = wrong | _differs(torch.cat([g.reshape(rows, -1) for g in true[1:]], 1), said[1])
+            where = wrong.nonzero().squeeze(1)[:_PROBED]
+            if not len(where):
+                return found, influence
+            again = self.linearise(stepper, x[where], made.before[where], [v[where] for v in others], list(made.own))
+            seen = probe(again.after, again.before, again.own)
+            if layout.sparsity.holds(seen):
+                return found, influence  # only rounding
+            known = self._known[stepper.network]
+            known.layout = Layout(layout.sparsity.joined(seen), self.spread)
+            influence = influence.moved(known.layout)
+
+    def tensors(self, influence: Influence) -> dict[str, Tensor]:
+        """Return all of the influence by name."""
+        s = influence.layout.sparsity
+        blocks = {f"influence.{k}": block for k, block in enumerate(influence.blocks)}
+        return {"heard": s.heard, "sets": s.sets, "member": s.member, **blocks}
+
+    def names(self, stepper: Stepper) -> tuple[str, ...]:
+        """Return the parameters that reach the state."""
+        return self._known[stepper.network].names
+
+    def _learn(
+        self,
+        stepper: Stepper,
+        inputs: Tensor,
+        targets: Any,
+        loss: StepLoss,
+        active: Sequence[Tensor | None],
+        span: range,
+        state: Any,
+        influence: Influence,
+    ) -> tuple[Tensor, Any, Influence]:
+        """Learn from a block of steps."""
+        batch = inputs.shape[1]
+        begun: list[tuple[Tensor, list[Tensor]]] = []
+        with torch.no_grad(), stepper.plainly():
+            for t in span:
+                begun.append(stepper.form.pack(state))
+                if active[t] is None or active[t].numel():  # pyright: ignore[reportOptionalMemberAccess]
+                    _, state = stepper.step(inputs[t], state, active[t])
+        state = map_state(state, Tensor.detach)
+        running = torch.ones(len(span), batch, dtype=torch.bool, device=inputs.device)
+        for line, t in zip(running, span, strict=True):
+            rows = active[t]
+            if rows is not None:
+                line.zero_()[rows] = True
+        live = running.flatten().nonzero().squeeze(1)
+        if not len(live):
+            return torch.zeros((), dtype=stepper.like.dtype), state, influence
+        x = inputs[span.start : span.stop].flatten(0, 1)[live]
+        numbers = torch.cat([n for n, _ in begun])[live]
+        others = [torch.cat(column)[live] for column in zip(*(o for _, o in begun), strict=True)]
+        made = self.linearise(stepper, x, numbers, others, self.names(stepper))
+        total = made.y.new_zeros(())
+        counts = running.sum(1).tolist()
+        for t, y in zip(span, made.y.split(counts), strict=True):
+            if len(y):
+                total = total + loss(y, target_rows(targets, t, active[t]))
+        pulls = numbers.new_zeros(len(span) * batch, numbers.shape[1])
+        direct: dict[str, Tensor] = {}
+        if total.requires_grad:
+            own, shared = list(made.own.values()), list(made.shared.values())
+            pull, *grads = derivatives(total, [made.before, *own, *shared])
+            pulls[live] = pull
+            direct = {n: g.sum(0) for n, g in zip(made.own, grads, strict=False)}
+            direct |= dict(zip(made.shared, grads[len(own) :], strict=True))
+        jacobians, influence = self.jacobians(stepper, x, others, made, influence)
+        whole = _spread_out(jacobians, live, running.numel())
+        influence, carried = influence.advance(whole, pulls.view(len(span), batch, -1))
+        sizes = [stepper.parameters[n].numel() for n in made.own]
+        parts = dict(zip(made.own, carried.split(sizes), strict=True))
+        stepper.add_gradients({n: g + parts[n].view_as(g) if n in parts else g for n, g in direct.items()})
+        return total.detach(), state, influence
+
+    def _find(self, stepper: Stepper, inputs: Tensor, state: Any) -> _Known:
+        """Find which parameters reach the state, and how; refuse what does not fit into memory."""
+        numbers, others = stepper.form.pack(state)
+        batch = inputs.shape[1]
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.arange(_PROBED + _SHAKEN, device=inputs.device) % batch
+        steps = torch.randint(0, len(inputs), rows.shape, generator=generator).to(rows)
+        steps[:_PROBED] = 0
+        noise = torch.randn(len(rows), numbers.shape[1], generator=generator).to(numbers)
+        noise[:_PROBED] = 0
+        x, numbers, others = inputs[steps, rows], numbers[rows] + noise, [v[rows] for v in others]
+        made = self.linearise(stepper, x, numbers, others, list(stepper.parameters))
+        reached = torch.autograd.grad(
+            made.after.sum(), list(made.own.values()), retain_graph=True, allow_unused=True
+        ) if made.after.requires_grad else [None] * len(made.own)  # fmt: skip
+        start = stepper.form.pack(stepper.initial_state(1))[0]
+        first = (
+            torch.autograd.grad(start.sum(), list(stepper.parameters.values()), allow_unused=True)
+            if start.requires_grad
+            else [None] * len(stepper.parameters)
+        )
+        names = tuple(n for n, a, b in zip(made.own, reached, first, strict=True) if a is not None or b is not None)
+        own = {n: made.own[n] for n in names}
+        self._refuse_large(stepper, made, own, batch)
+        layout = Layout(probe(made.after, made.before, own), self.spread)
+        self._refuse(layout.entries * batch * stepper.like.element_size(), stepper, own, batch)
+        return _Known(names, layout)
+
+    def _of_initial_state(self, stepper: Stepper, known: _Known, batch: int) -> Influence | None:
+        """Return the influence on an initial state that is learned; None if it is not."""
+        start = stepper.form.pack(stepper.initial_state(1))[0]
+        if not start.requires_grad:
+            return None
+        leaves = [stepper.parameters[n] for n in known.names]
+        seeds = torch.eye(start.shape[1], dtype=start.dtype, device=start.device).unsqueeze(1)
+        dense = torch.cat([g.reshape(len(seeds), -1) for g in derivatives(start, leaves, seeds)], 1)
+        sparsity = Sparsity.of_matrix(dense)
+        if not known.layout.sparsity.holds(sparsity):
+            known.layout = Layout(known.layout.sparsity.joined(sparsity), self.spread)
+        first = Influence.of(known.layout, dense.unsqueeze(0))
+        return Influence(known.layout, [b.expand(batch, *b.shape[1:]) for b in first.blocks])
+
+    def _refuse_large(self, stepper: Stepper, made: Linearised, own: Mapping[str, Tensor], batch: int) -> None:
+        """Refuse early where even the least that the influence can take is too much to look at."""
+        n = made.after.shape[1]
+        most = sum(stepper.parameters[name].numel() for name in own) * n * batch * stepper.like.element_size()
+        if most <= self._limit() or not self.spread or not own:
+            return
+        closure = probe(made.after, made.before, {}).closure
+        w = torch.randn(made.after.shape, generator=torch.Generator().manual_seed(2)).to(made.after)
+        touched = sum(
+            int((g != 0).flatten(0, 1).any(0).sum())
+            for g in derivatives(made.after, list(own.values()), w.unsqueeze(0))
+        )
+        least = touched * int(closure.sum(0).min())
+        self._refuse(least * batch * stepper.like.element_size(), stepper, own, batch)
+
+    def _refuse(self, size: float, stepper: Stepper, own: Mapping[str, Tensor], batch: int) -> None:
+        if size <= self._limit():
+            return
+        count = sum(stepper.parameters[name].numel() for name in own)
+        instead = "SnAp1(), which needs far less," if self.spread else "TruncatedBPTT(window)"
+        raise ArgumentError(
+            f"{self.name} would need {size / 1e9:,.3g} GB for the influence of {count:,} parameters on a state of "
+            f"{stepper.form.size:,} numbers in {batch:,} row(s), and may take {self._limit() / 1e9:,.3g} GB: "
+            f"use {instead} fewer rows, or a smaller network"
+        )
+
+    def _limit(self) -> float:
+        if self.memory is not None:
+            return self.memory * 1e9
+        return 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _derivatives(made: Linearised, layout: Layout) -> Jacobians:
+    rows = len(made.after)
+    by_state = derivatives(made.after, [made.before], layout.seeds(True, rows, made.after))[0]
+    if not made.own or not len(layout.sparsity.sets):
+        size = len(layout.sparsity.member)
+        return Jacobians(by_state, by_state.new_zeros(0, rows, size))
+    seeds = layout.seeds(False, rows, made.after)
+    found = derivatives(made.after, list(made.own.values()), seeds)
+    return Jacobians(by_state, torch.cat([g.reshape(len(seeds), rows, -1) for g in found], 2))
+
+
+def _differs(true: Tensor, said: Tensor) -> Tensor:
+    """Tell the rows `(R,)` where two vectors are further apart than rounding explains."""
+    if not true.shape[1]:
+        return torch.zeros(len(true), dtype=torch.bool, device=true.device)
+    bound = 256 * torch.finfo(true.dtype).eps * true.abs().amax(1).clamp_min(torch.finfo(true.dtype).tiny)
+    return (true - said).abs().amax(1) > bound
+
+
+def _spread_out(j: Jacobians, live: Tensor, rows: int) -> Jacobians:
+    """Put the rows that ran among those that did not, which keep their state."""
+    if len(live) == rows:
+        return j
+    frozen = torch.ones(rows, dtype=torch.bool, device=live.device)
+    frozen[live] = False
+    state = j.state.new_zeros(j.state.shape[0], rows, j.state.shape[2]).index_copy(1, live, j.state)
+    weights = j.weights.new_zeros(j.weights.shape[0], rows, j.weights.shape[2]).index_copy(1, live, j.weights)
+    return Jacobians(state, weights, frozen)

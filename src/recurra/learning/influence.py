@@ -1,0 +1,234 @@
+"""The influence of every parameter on the state, dh_t/dθ, kept where it can be other than zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recurra.learning.sparsity import Sparsity, colours
+
+__all__ = ["Influence", "Jacobians", "Layout"]
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Units alike: each has parameters that reach the same numbers of the state.
+
+    kept: `(U, r)` or `(1, r)` where all units share them, the numbers whose influence is kept; now: `(U, d)`, those
+    reached within one step, and at: `(U, d)`, where they stand in `kept`; columns: `(U, c)`, entries of the parameters.
+    """
+
+    kept: Tensor
+    now: Tensor
+    at: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True)
+class Jacobians:
+    """The derivatives of one step for R rows, packed: a line of `state` and `weights` stands for all numbers of one
+    colour. state: `(K, R, n)`, by the old state; weights: `(K', R, p)`, by the parameters; frozen: `(R,)` bool, rows
+    that keep their state in this step, or None."""
+
+    state: Tensor
+    weights: Tensor
+    frozen: Tensor | None = None
+
+
+class Layout:
+    """How influence is kept for a step of this structure.
+
+    spread: whether influence is followed wherever it spreads (exact), or is kept only where a parameter reaches within
+    one step (SnAp-1).
+    """
+
+    def __init__(self, sparsity: Sparsity, spread: bool) -> None:
+        self.sparsity = sparsity
+        sets = sparsity.sets
+        reached = (sets.float() @ sparsity.closure.float().T > 0) if spread else sets
+        self.state_colours = colours(sparsity.heard.T)
+        self.weight_colours = colours(sets)
+        self.classes = _classes(sparsity, reached)
+
+    @property
+    def entries(self) -> int:
+        """Numbers of the influence of one row."""
+        return sum(c.columns.numel() * c.kept.shape[1] for c in self.classes)
+
+    def seeds(self, by_state: bool, rows: int, like: Tensor) -> Tensor:
+        """Return the cotangents `(K, rows, n)` whose products are the lines of `Jacobians`."""
+        given = self.state_colours if by_state else self.weight_colours
+        count = int(given.max()) + 1 if len(given) else 0
+        seeds = torch.zeros(count, len(given), dtype=like.dtype, device=like.device)
+        seeds[given, torch.arange(len(given), device=given.device)] = 1
+        return seeds.unsqueeze(1).expand(-1, rows, -1)
+
+    def against(self, jacobians: Jacobians, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `w` `(R, n)` times the Jacobians is by this structure: `(R, n)` and `(R, p)`."""
+        heard = self.sparsity.heard
+        packed = jacobians.state[self.state_colours]
+        by_state = torch.einsum("ri,irj->rj", w, packed * heard[:, None])
+        by_weights = jacobians.weights.new_zeros(jacobians.weights.shape[1:])
+        for c in self.classes:
+            lines = self.immediate(c, jacobians)
+            by_weights[:, c.columns.flatten()] = torch.einsum("rud,rudc->ruc", w[:, c.now], lines).flatten(1)
+        return by_state, by_weights
+
+    def immediate(self, c: _Class, jacobians: Jacobians) -> Tensor:
+        """Return the derivative of one step by a class's parameters, `(R, U, d, c)`."""
+        chosen = self.weight_colours[c.now]
+        return jacobians.weights[chosen[:, :, None], :, c.columns[:, None, :]].permute(3, 0, 1, 2)
+
+    def transition(self, c: _Class, jacobians: Jacobians) -> Tensor:
+        """Return the derivative of a class's numbers by themselves, `(R, U or 1, r, r)`."""
+        rows, columns = c.kept[:, :, None], c.kept[:, None, :]
+        packed = jacobians.state[self.state_colours[rows], :, columns].permute(3, 0, 1, 2)
+        move = packed * self.sparsity.heard[rows, columns]
+        if jacobians.frozen is None:
+            return move
+        return torch.where(jacobians.frozen[:, None, None, None], torch.eye(c.kept.shape[1]).to(move), move)
+
+
+class Influence:
+    """dh_t/dθ for B rows, in the blocks of a layout. Each block is `(B, U, r, c)`."""
+
+    def __init__(self, layout: Layout, blocks: Sequence[Tensor]) -> None:
+        self.layout = layout
+        self.blocks = list(blocks)
+
+    @classmethod
+    def zeros(cls, layout: Layout, batch: int, like: Tensor) -> Influence:
+        """Return the influence before the first step, on a state that depends on no parameter."""
+        return cls(
+            layout,
+            [
+                torch.zeros(batch, len(c.columns), c.kept.shape[1], c.columns.shape[1], dtype=like.dtype,
+                            device=like.device)
+                for c in layout.classes
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, layout: Layout, dense: Tensor) -> Influence:
+        """Take a whole matrix `(B, n, p)` apart."""
+        blocks = [dense[:, c.kept[:, :, None], c.columns[:, None, :]] for c in layout.classes]
+        return cls(layout, blocks)
+
+    def dense(self) -> Tensor:
+        """Return the whole matrix `(B, n, p)`: for looking at, and where the structure changes."""
+        batch, n = self.blocks[0].shape[0] if self.blocks else 1, len(self.layout.sparsity.heard)
+        like = self.blocks[0] if self.blocks else torch.zeros(1)
+        whole = like.new_zeros(batch, n, len(self.layout.sparsity.member))
+        for c, block in zip(self.layout.classes, self.blocks, strict=True):
+            whole[:, c.kept[:, :, None], c.columns[:, None, :]] = block
+        return whole
+
+    def moved(self, layout: Layout) -> Influence:
+        """Return the same influence in a layout that keeps more."""
+        new = Influence.zeros(layout, self.blocks[0].shape[0], self.blocks[0]) if self.blocks else None
+        if new is None:
+            return Influence.zeros(layout, 1, torch.zeros(1))
+        p, n = len(layout.sparsity.member), len(layout.sparsity.heard)
+        device = layout.sparsity.member.device
+        for c, target in zip(layout.classes, new.blocks, strict=True):
+            unit = torch.full((p,), -1, device=device)
+            slot = torch.zeros(p, dtype=torch.int64, device=device)
+            unit[c.columns] = torch.arange(len(c.columns), device=device)[:, None]
+            slot[c.columns] = torch.arange(c.columns.shape[1], device=device)
+            place = torch.zeros(len(c.kept), n, dtype=torch.int64, device=device)
+            place.scatter_(1, c.kept, torch.arange(c.kept.shape[1], device=device).expand_as(c.kept))
+            for old, source in zip(self.layout.classes, self.blocks, strict=True):
+                mine = unit[old.columns] >= 0
+                u, q = mine.nonzero(as_tuple=True)
+                if not len(u):
+                    continue
+                columns = old.columns[u, q]
+                kept = old.kept.expand(len(old.columns), -1)[u]
+                to = unit[columns]
+                at = place.expand(len(c.columns), -1)[to[:, None], kept]
+                target[:, to[:, None], at, slot[columns][:, None]] = source[:, u, :, q].transpose(0, 1)
+        return new
+
+    def advance(self, steps: Jacobians, pulls: Tensor) -> tuple[Influence, Tensor]:
+        """Go through T steps at once; return the influence after them, and Σ_t pull_t · (influence before step t).
+
+        steps: of T * B rows, step after step; pulls: `(T, B, n)`, the derivative of a step's loss by the state before
+        it; the sum is `(p,)`, over all rows. The products with the whole influence are put off to the end, where one
+        takes the place of T: the sum is the same, its terms are only taken together in another order.
+        """
+        layout, sizes = self.layout, pulls.shape[:2]
+        gradient = pulls.new_zeros(len(layout.sparsity.member))
+        blocks: list[Tensor] = []
+        for c, block in zip(layout.classes, self.blocks, strict=True):
+            moves = layout.transition(c, steps).unflatten(0, sizes)
+            new = layout.immediate(c, steps).unflatten(0, sizes)
+            gradient[c.columns] += _pulled(c, block, moves, new, pulls[:, :, c.kept])
+            blocks.append(_carried_on(c, block, moves, new))
+        return Influence(layout, blocks), gradient
+
+
+def _pulled(c: _Class, block: Tensor, moves: Tensor, new: Tensor, pulls: Tensor) -> Tensor:
+    """Return Σ_t pull_t · (influence before step t) `(U, c)`, going backwards. moves: `(T, B, U, r, r)`; new:
+    `(T, B, U, d, c)`; pulls: `(T, B, U, r)`; U may be 1 in moves and pulls."""
+    units = len(c.columns)
+    pull = torch.zeros_like(pulls[0])
+    late: list[Tensor] = []
+    for t in reversed(range(len(pulls))):
+        late.append(pull)
+        pull = pulls[t] + (pull.unsqueeze(-2) @ moves[t]).squeeze(-2)
+    late.reverse()
+    index = c.at.expand(*new.shape[:2], -1, -1)
+    reached = torch.stack(late).expand(-1, -1, units, -1).gather(3, index)
+    terms = [(reached, new), (pull.expand(-1, units, -1)[None], block[None])]
+    return torch.stack([_contract(p, j) for p, j in terms]).sum(0)
+
+
+def _contract(pull: Tensor, jacobian: Tensor) -> Tensor:
+    """Return the sum over steps, rows and numbers `(U, c)` of `(T, B, U, d)` times `(T, B, U, d, c)`."""
+    units = pull.shape[2]
+    left = pull.permute(2, 0, 1, 3).reshape(units, 1, -1)
+    right = jacobian.permute(2, 0, 1, 3, 4).reshape(units, left.shape[2], -1)
+    return (left @ right).squeeze(1)
+
+
+def _carried_on(c: _Class, block: Tensor, moves: Tensor, new: Tensor) -> Tensor:
+    """Return D_T ... D_1 block + Σ_t D_T ... D_{t+1} new_t."""
+    units, batch = len(c.columns), block.shape[0]
+    product = torch.eye(moves.shape[-1]).to(moves).expand(moves.shape[1:])
+    index = c.at[None, :, None, :].expand(batch, -1, moves.shape[-1], -1)
+    ahead: list[Tensor] = []
+    for t in reversed(range(len(moves))):
+        ahead.append(product.expand(-1, units, -1, -1).gather(3, index))
+        product = product @ moves[t]
+    ahead.reverse()
+    added = torch.cat(ahead, 3) @ new.permute(1, 2, 0, 3, 4).flatten(2, 3)
+    if product.shape[1] == 1 < units:  # one large product in place of many
+        kept, columns = block.shape[2:]
+        wide = block.transpose(1, 2).reshape(batch, kept, units * columns)
+        return added + (product[:, 0] @ wide).view(batch, kept, units, columns).transpose(1, 2)
+    return added + product @ block
+
+
+def _classes(sparsity: Sparsity, reached: Tensor) -> list[_Class]:
+    """Put the sets in classes of equal sizes; entries without influence are in none."""
+    device = sparsity.member.device
+    order = sparsity.member.argsort(stable=True)
+    counts = torch.bincount(sparsity.member[sparsity.member >= 0], minlength=len(sparsity.sets))
+    columns = order[int((sparsity.member < 0).sum()) :].split(counts.tolist())
+    sizes = zip(reached.sum(1).tolist(), sparsity.sets.sum(1).tolist(), counts.tolist(), strict=True)
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    for unit, key in enumerate(sizes):
+        if key[2]:
+            alike.setdefault(key, []).append(unit)
+    made: list[_Class] = []
+    for (r, d, _), units in alike.items():
+        index = torch.tensor(units, device=device)
+        kept = reached[index].nonzero()[:, 1].view(len(units), r)
+        now = sparsity.sets[index].nonzero()[:, 1].view(len(units), d)
+        at = torch.searchsorted(kept, now)
+        shared = bool((kept == kept[:1]).all())
+        made.append(_Class(kept[:1] if shared else kept, now, at, torch.stack([columns[u] for u in units])))
+    return made
