@@ -17,7 +17,8 @@ class Batch:
 
     inputs: `(B, T, ...)`; targets: `(B, T, ...)` or None; lengths: `(B,)` int64, the valid steps of
     each row, or None where all T are; resets: `(B,)` bool, True where a row starts a new document and
-    must start from the network's initial state, or None; state: what the network carries in, or None.
+    must start from the network's initial state, or None; state: what the network carries in, or None;
+    target_lengths: `(B,)` int64, where the targets have lengths of their own.
     """
 
     inputs: Tensor
@@ -25,6 +26,7 @@ class Batch:
     lengths: Tensor | None = None
     resets: Tensor | None = None
     state: Any = None
+    target_lengths: Tensor | None = None
 
 
 @runtime_checkable

@@ -1,10 +1,18 @@
 """The topologies: small compositions, generic over every cell."""
 
+from recurra.networks.attention import Attention, MultiHead, SoftAttention
+from recurra.networks.attention_aware import Coverage, LocationAware, coverage_loss
+from recurra.networks.attention_cell import AttentionCell, AttentionInputCell, AttentionOutputCell, with_attention
+from recurra.networks.attention_moving import LocalWindow, MonotonicAttention
+from recurra.networks.attention_scores import Additive, Concat, Dot, General, ScaledDot, Score
+from recurra.networks.bridge import Bridge, CopyBridge, LearnedBridge
 from recurra.networks.chain import Chain
 from recurra.networks.convolutional import CNN
 from recurra.networks.deep import LINKS, Deep
 from recurra.networks.dropping import DROPPED, Dropping
-from recurra.networks.embedding import Embedding, OneHot
+from recurra.networks.embedding import Embedding, OneHot, UnknownBeyond
+from recurra.networks.encoder import Encoder
+from recurra.networks.encoder_decoder import Decoder, EncoderDecoder
 from recurra.networks.forest import Forest
 from recurra.networks.gated_graph import GatedGraph
 from recurra.networks.graph_block import GraphBlock
@@ -12,14 +20,17 @@ from recurra.networks.graphs import GATHERINGS, Graphs
 from recurra.networks.many_to_one import ManyToOne
 from recurra.networks.merges import MERGES, TwoWay
 from recurra.networks.one_to_many import OneToMany
+from recurra.networks.pointer_cell import PointerCell
 from recurra.networks.pooling import AttentionPooling, Joined, LastStep, MaxPooling, MeanPooling, Pooling
 from recurra.networks.readout import Readout, TiedReadout
+from recurra.networks.scheduled_sampling import forced_steps, inverse_sigmoid_rate
 from recurra.networks.sees_all_below import LOOKS, SeesAllBelow
 from recurra.networks.sees_all_layers import AllLayersCell, SeesAllLayers
 from recurra.networks.separable import Separable
 from recurra.networks.sequence_layer import SequenceLayer, StreamingLayer
 from recurra.networks.single_layer import SingleLayer
 from recurra.networks.sliced import Sliced
+from recurra.networks.stacked_cell import StackedCell, stacked
 from recurra.networks.sum_of_children import SumOfChildren
 from recurra.networks.synchronous import Synchronous
 from recurra.networks.tree import Recursive
@@ -32,36 +43,66 @@ __all__ = [
     "LINKS",
     "LOOKS",
     "MERGES",
+    "Additive",
     "AllLayersCell",
+    "Attention",
+    "AttentionCell",
+    "AttentionInputCell",
+    "AttentionOutputCell",
     "AttentionPooling",
+    "Bridge",
     "Chain",
+    "Concat",
+    "CopyBridge",
+    "Coverage",
+    "Decoder",
     "Deep",
+    "Dot",
     "Dropping",
     "Embedding",
+    "Encoder",
+    "EncoderDecoder",
     "Forest",
     "GatedGraph",
+    "General",
     "GraphBlock",
     "Graphs",
     "Joined",
     "LastStep",
+    "LearnedBridge",
+    "LocalWindow",
+    "LocationAware",
     "ManyToOne",
     "MaxPooling",
     "MeanPooling",
+    "MonotonicAttention",
+    "MultiHead",
     "OneHot",
     "OneToMany",
+    "PointerCell",
     "Pooling",
     "Readout",
     "Recursive",
+    "ScaledDot",
+    "Score",
     "SeesAllBelow",
     "SeesAllLayers",
     "Separable",
     "SequenceLayer",
     "SingleLayer",
     "Sliced",
+    "SoftAttention",
+    "StackedCell",
     "StreamingLayer",
     "SumOfChildren",
     "Synchronous",
     "TiedReadout",
     "TwoWay",
+    "UnknownBeyond",
     "WindowMLP",
+    "coverage_loss",
+    "forced_steps",
+    "inverse_sigmoid_rate",
+    "stacked",
+    "with_attention",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError
 
-__all__ = ["Embedding", "OneHot"]
+__all__ = ["Embedding", "OneHot", "UnknownBeyond"]
 
 
 class OneHot(nn.Module):
@@ -43,3 +43,19 @@ class Embedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Look the rows up."""
         return F.embedding(ids, self.weight)
+
+
+class UnknownBeyond(nn.Module):
+    """Embeds ids that a table lacks (symbols of one source, which can only be copied) as the unknown symbol."""
+
+    def __init__(self, embedding: Embedding | OneHot, unknown: int) -> None:
+        super().__init__()
+        if not 0 <= unknown < embedding.symbols:
+            raise ArgumentError(f"unknown must be one of the {embedding.symbols} symbols, got {unknown}")
+        self.embedding = embedding
+        self.unknown = unknown
+        self.size = embedding.size
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Look the rows up."""
+        return self.embedding(torch.where(ids < self.embedding.symbols, ids, self.unknown))
