@@ -4,6 +4,7 @@ in closed form."""
 from recurra.learning.bptt import BPTT
 from recurra.learning.checkpoint import Checkpoint, Counters, restore_weights
 from recurra.learning.clipping import clip_gradients, gradient_norm
+from recurra.learning.ekf import EKF, Annealed
 from recurra.learning.folder import FORMAT_VERSION, ModelFolder
 from recurra.learning.options import DEFAULT_EPOCHS, TrainerOptions
 from recurra.learning.progress import JsonProgress, Progress, RichProgress, SilentProgress
@@ -21,9 +22,11 @@ from recurra.learning.weights import load_tensors, save_tensors
 __all__ = [
     "BPTT",
     "DEFAULT_EPOCHS",
+    "EKF",
     "FORMAT_VERSION",
     "RTRL",
     "UORO",
+    "Annealed",
     "Carry",
     "Checkpoint",
     "Counters",

@@ -29,7 +29,8 @@ _WORKING = 1 << 25  # numbers that the Jacobians of one block of steps may take
 class Linearised(NamedTuple):
     """Some rows of one or more steps with their graph: outputs, states, and the leaves they depend on.
 
-    own: parameters with a copy for each row; shared: those that do not reach the state.
+    own: parameters with a copy for each row; shared: those that do not reach the state; clocks: what of the new
+    state is no floating number.
     """
 
     y: Tensor
@@ -37,6 +38,7 @@ class Linearised(NamedTuple):
     before: Tensor
     own: Mapping[str, Tensor]
     shared: Mapping[str, Tensor]
+    clocks: Sequence[Tensor]
 
 
 @dataclass
@@ -126,8 +128,8 @@ class ForwardMode:
         shared = {n: p.clone().requires_grad_() for n, p in leaves.items() if n not in own}
         before = numbers.detach().requires_grad_()
         with torch.enable_grad():
-            y, after, _ = stepper.rowwise(own, shared, x, before, others)
-        return Linearised(y, after, before, own, shared)
+            y, after, clocks = stepper.rowwise(own, shared, x, before, others)
+        return Linearised(y, after, before, own, shared, clocks)
 
     def jacobians(
         self, stepper: Stepper, x: Tensor, others: Sequence[Tensor], made: Linearised, influence: Influence

@@ -152,6 +152,14 @@ class Influence:
                 target[:, to[:, None], at, slot[columns][:, None]] = source[:, u, :, q].transpose(0, 1)
         return new
 
+    def pulled(self, pulls: Tensor) -> Tensor:
+        """Return `pulls` `(O, B, n)` times the influence, `(O, B, p)`."""
+        result = pulls.new_zeros(*pulls.shape[:2], len(self.layout.sparsity.member))
+        for c, block in zip(self.layout.classes, self.blocks, strict=True):
+            own = pulls[:, :, c.kept].expand(-1, -1, len(c.columns), -1)
+            result[:, :, c.columns] = (own.unsqueeze(3) @ block).squeeze(3)
+        return result
+
     def advance(self, steps: Jacobians, pulls: Tensor) -> tuple[Influence, Tensor]:
         """Go through T steps at once; return the influence after them, and Σ_t pull_t · (influence before step t).
 

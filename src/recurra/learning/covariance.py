@@ -1,0 +1,88 @@
+"""The covariance of parameters, whole or in groups that are taken to be independent of one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Covariance", "Grouping", "group_columns"]
+
+Grouping = Literal["global", "layer", "node"]
+"""One group; one for each module that holds parameters; one for each row (unit) of such a module's parameters."""
+
+
+def group_columns(parameters: Mapping[str, Tensor], grouping: Grouping) -> list[Tensor]:
+    """Return which entries of all parameters, one after the other, belong together: `(G, c)` for groups of c entries.
+
+    A node's group has row i of every parameter of its module that has as many rows: in one of an Elman cell's, the
+    weights and biases of unit i; in one of an LSTM's, those of one gate of a unit.
+    """
+    groups: dict[tuple[object, ...], list[Tensor]] = {}
+    start = 0
+    for name, p in parameters.items():
+        index = torch.arange(start, start + p.numel(), device=p.device)
+        start += p.numel()
+        owner = name.rpartition(".")[0]
+        if grouping == "node" and p.dim():
+            for row, entries in enumerate(index.view(p.shape[0], -1)):
+                groups.setdefault((owner, p.shape[0], row), []).append(entries)
+        else:
+            groups.setdefault((owner,) if grouping != "global" else (), []).append(index)
+    alike: dict[int, list[Tensor]] = {}
+    for parts in groups.values():
+        whole = torch.cat(parts)
+        alike.setdefault(len(whole), []).append(whole)
+    return [torch.stack(members) for members in alike.values()]
+
+
+class Covariance:
+    """P, in blocks `(G, c, c)`, float64.
+
+    Measured with H `(m, p)` and noise R, each group by itself but for the common innovation:
+
+        S = R + Σ_i H_i P_i H_iᵀ,    K_i = P_i H_iᵀ S⁻¹
+        P_i = (I - K_i H_i) P_i (I - K_i H_i)ᵀ + K_i (S - H_i P_i H_iᵀ) K_iᵀ + Q
+
+    the last of these being Joseph's form, a sum of squares, which rounding cannot make indefinite.
+    """
+
+    def __init__(self, columns: Sequence[Tensor], blocks: Sequence[Tensor]) -> None:
+        self.columns = list(columns)
+        self.blocks = list(blocks)
+
+    @classmethod
+    def initial(cls, columns: Sequence[Tensor], variance: float) -> Covariance:
+        """Return `variance * I`."""
+        blocks = [
+            variance * torch.eye(c.shape[1], dtype=torch.float64, device=c.device).repeat(len(c), 1, 1) for c in columns
+        ]
+        return cls(columns, blocks)
+
+    def measure(self, h: Tensor, noise: Tensor, innovation: Tensor, process: float) -> Tensor:
+        """Take in a measurement and return how the parameters change, `(p,)`.
+
+        h: `(m, p)`; noise: `(m, m)`; innovation: `(m,)`, what was measured less what was expected; process: the
+        variance that every parameter gains.
+        """
+        own = [h[:, c].transpose(0, 1) for c in self.columns]  # (G, m, c)
+        spread = [block @ g.transpose(1, 2) for block, g in zip(self.blocks, own, strict=True)]  # P Hᵀ (G, c, m)
+        each = [g @ s for g, s in zip(own, spread, strict=True)]  # H P Hᵀ (G, m, m)
+        total = noise
+        for e in each:
+            total = total + e.sum(0)
+        factor = torch.linalg.cholesky(total)
+        change = torch.zeros(h.shape[1], dtype=h.dtype, device=h.device)
+        for k, (columns, g, s, e) in enumerate(zip(self.columns, own, spread, each, strict=True)):
+            gain = torch.cholesky_solve(s.transpose(1, 2), factor.expand(len(s), -1, -1)).transpose(1, 2)
+            change[columns] = gain @ innovation
+            rest = self.blocks[k] - gain @ s.transpose(1, 2)
+            rest = rest - (rest @ g.transpose(1, 2)) @ gain.transpose(1, 2)
+            block = rest + gain @ (total - e) @ gain.transpose(1, 2)
+            block = 0.5 * (block + block.transpose(1, 2))
+            if process:
+                block.diagonal(dim1=1, dim2=2).add_(process)
+            self.blocks[k] = block
+        return change
