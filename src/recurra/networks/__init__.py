@@ -13,7 +13,9 @@ from recurra.networks.dropping import DROPPED, Dropping
 from recurra.networks.embedding import Embedding, OneHot, UnknownBeyond
 from recurra.networks.encoder import Encoder
 from recurra.networks.encoder_decoder import Decoder, EncoderDecoder
+from recurra.networks.every_step import EveryStep
 from recurra.networks.forest import Forest
+from recurra.networks.front_ends import ColumnsFront, PictureFront, SeriesFront
 from recurra.networks.gated_graph import GatedGraph
 from recurra.networks.graph_block import GraphBlock
 from recurra.networks.graphs import GATHERINGS, Graphs
@@ -26,6 +28,7 @@ from recurra.networks.readout import Readout, TiedReadout
 from recurra.networks.scheduled_sampling import forced_steps, inverse_sigmoid_rate
 from recurra.networks.sees_all_below import LOOKS, SeesAllBelow
 from recurra.networks.sees_all_layers import AllLayersCell, SeesAllLayers
+from recurra.networks.self_attention import SelfAttention
 from recurra.networks.separable import Separable
 from recurra.networks.sequence_layer import SequenceLayer, StreamingLayer
 from recurra.networks.single_layer import SingleLayer
@@ -52,6 +55,7 @@ __all__ = [
     "AttentionPooling",
     "Bridge",
     "Chain",
+    "ColumnsFront",
     "Concat",
     "CopyBridge",
     "Coverage",
@@ -62,6 +66,7 @@ __all__ = [
     "Embedding",
     "Encoder",
     "EncoderDecoder",
+    "EveryStep",
     "Forest",
     "GatedGraph",
     "General",
@@ -79,6 +84,7 @@ __all__ = [
     "MultiHead",
     "OneHot",
     "OneToMany",
+    "PictureFront",
     "PointerCell",
     "Pooling",
     "Readout",
@@ -87,8 +93,10 @@ __all__ = [
     "Score",
     "SeesAllBelow",
     "SeesAllLayers",
+    "SelfAttention",
     "Separable",
     "SequenceLayer",
+    "SeriesFront",
     "SingleLayer",
     "Sliced",
     "SoftAttention",

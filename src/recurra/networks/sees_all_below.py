@@ -13,6 +13,7 @@ from recurra.core.errors import ArgumentError
 from recurra.core.initialisers import uniform_
 from recurra.layers import CellFactory, Recurrent
 from recurra.networks.deep import cells_for
+from recurra.networks.masked import masked_softmax
 from recurra.networks.memory import append, no_memory
 from recurra.networks.ragged import Lengths, check_parts, check_sequences, valid, zeroed
 
@@ -154,8 +155,7 @@ class SeesAllBelow(nn.Module):
             values = torch.cat([old, y], 1)
             memory = append(memory, y, mask)
         e = y @ score @ values.transpose(1, 2) / y.shape[2] ** 0.5
-        # A row that sees nothing has weights of zero, not NaN.
-        a = torch.where(seen, torch.softmax(e.masked_fill(~seen, torch.finfo(e.dtype).min), 2), 0.0)
+        a = masked_softmax(e, seen)
         return a @ values, a, memory
 
     @staticmethod
