@@ -24,8 +24,8 @@ class SeriesFront(nn.Module):
 
     channels: of each layer; kernel: the places that each sees; strides: the steps from one output to the next, 1 if not
     given: n steps become ceil(n / stride), which `output_lengths` tells. Around each row's valid part lie zeros, so
-    that a row of a ragged batch gives what it gives alone. causal: an output sees no later input; with strides of 1 it then
-    streams. x: `(B, T, input_size)`; y: `(B, T', channels[-1])`. State of a stream: the last inputs of each layer,
+    that a row of a ragged batch gives what it gives alone. causal: an output sees no later input; with strides of 1 it
+    then streams. x: `(B, T, input_size)`; y: `(B, T', channels[-1])`. State of a stream: the last inputs of each layer,
     `(1, B, kernel - 1, its inputs)`.
 
     Papers: speech: Amodei et al., "Deep speech 2" (2015), arXiv v1; causal: van den Oord et al., "WaveNet" (2016).

@@ -79,12 +79,13 @@ class SelfAttention(nn.Module):
         seen = seen.unsqueeze(1).expand(-1, T, -1)
         every, final = kv, ()
         if self.causal:
-            old, count = state if state else no_memory(x.shape[0], kv.shape[2], x)
+            memory = state or no_memory(x.shape[0], kv.shape[2], x)
+            old, count = memory
             before = torch.arange(old.shape[1], device=x.device) < count.unsqueeze(1)
             seen = seen & torch.ones(T, T, device=x.device, dtype=torch.bool).tril()
             seen = torch.cat([before.unsqueeze(1).expand(-1, T, -1), seen], 2)
             every = torch.cat([old, kv], 1)
-            final = append(state if state else no_memory(x.shape[0], kv.shape[2], x), kv, mask)
+            final = append(memory, kv, mask)
         k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in every.chunk(2, 2))
         q = q.unflatten(2, (self.heads, -1)).transpose(1, 2)
         a = masked_softmax(q @ k.transpose(2, 3) / q.shape[3] ** 0.5, seen.unsqueeze(1))
