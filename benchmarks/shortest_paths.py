@@ -177,8 +177,8 @@ def main() -> None:
         "# Shortest paths by graph networks",
         "",
         f"Made by `benchmarks/shortest_paths.py --steps {options.steps} --seeds {options.seeds}`, whose head says what",
-        f"was done. Trained on {options.steps * BATCH:,} graphs of {SEEN[0]} to {SEEN[1]} nodes; asked on 500 others of",
-        f"these sizes, and on 500 of {LARGER[0]} to {LARGER[1]} nodes. Per cent: the mean, and every seed.",
+        f"was done. Trained on {options.steps * BATCH:,} graphs of {SEEN[0]} to {SEEN[1]} nodes; asked on 500 others",
+        f"of these sizes, and on 500 of {LARGER[0]} to {LARGER[1]} nodes. Per cent: the mean, and every seed.",
         "",
         "| network | parameters | rate | graphs solved | nodes right | larger: graphs solved "
         "| larger: nodes right |"
