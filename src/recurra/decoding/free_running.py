@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from recurra.core import Batch, StreamingNetwork
 from recurra.core.errors import ArgumentError
 
-__all__ = ["free_run"]
+__all__ = ["cut_at", "free_run", "run_on"]
 
 
 @torch.inference_mode()
@@ -26,14 +27,54 @@ def free_run(
     if prompt.dim() != 2 or prompt.shape[1] == 0:
         raise ArgumentError(f"the prompt must have at least one symbol, shape (B, P), got {tuple(prompt.shape)}")
     outputs, state = network.forward(Batch(prompt))
-    scores = outputs[:, -1]
-    ended = torch.zeros(prompt.shape[0], dtype=torch.bool, device=prompt.device)
-    for _ in range(length):
+    yield from _run(network.step, outputs[:, -1], state, None, length, choose, stop)
+
+
+@torch.inference_mode()
+def run_on(
+    step: Callable[[Tensor, Any, Any], Sequence[Any]],
+    first: Tensor,
+    state: Any,
+    length: int,
+    choose: Callable[[Tensor], Tensor],
+    *,
+    context: Any = None,
+    stop: int | None = None,
+) -> Iterator[Tensor]:
+    """Yield the ids `(B,)` of one step after another, from a state on: what a decoder writes.
+
+    step: `(ids, state, context) -> (scores, state)`, such as `network.step`; first: ids `(B,)` before the first step;
+    state, context: as the network's `encode` gave them; the rest as in `free_run`. A network with one input, 1 to N,
+    runs by a step that gives it that input: `lambda ids, state, context: network.step(x, state)`.
+    """
+    if length < 1:
+        return
+    scores, state, *_ = step(first, state, context)
+    yield from _run(step, scores, state, context, length, choose, stop)
+
+
+def cut_at(steps: Iterable[Tensor], stop: int) -> list[list[int]]:
+    """Return each row's ids up to its first `stop`, which is left out."""
+    rows = [torch.stack(list(column)).tolist() for column in zip(*(ids.unbind() for ids in steps), strict=True)]
+    return [row[: row.index(stop)] if stop in row else row for row in rows]
+
+
+def _run(
+    step: Callable[[Tensor, Any, Any], Sequence[Any]],
+    scores: Tensor,
+    state: Any,
+    context: Any,
+    length: int,
+    choose: Callable[[Tensor], Tensor],
+    stop: int | None,
+) -> Iterator[Tensor]:
+    ended = torch.zeros(scores.shape[0], dtype=torch.bool, device=scores.device)
+    for t in range(length):
         ids = choose(scores)
         if stop is not None:
             ids = ids.masked_fill(ended, stop)
             ended = ended | (ids == stop)
         yield ids
-        if bool(ended.all()):
+        if t == length - 1 or bool(ended.all()):
             return
-        scores, state = network.step(ids, state)
+        scores, state, *_ = step(ids, state, context)
