@@ -19,6 +19,7 @@ QUICK = {
     "from_scratch": [],
     "own_cell": [],
     "python_functions": ["--steps", "4", "--functions", "3", "--hidden-size", "8", "--files", "30"],
+    "turing_machine": ["11+111"],
 }
 
 
@@ -67,6 +68,12 @@ def test_an_automaton_becomes_a_network_exactly() -> None:
     printed = example("automaton")
     assert "agrees with the automaton on all 8,190 strings" in printed
     assert re.findall(r"divisible by 3: (\w+)", printed) == ["yes", "no", "yes", "yes"]
+
+
+def test_a_turing_machine_adds() -> None:
+    lines = example("turing_machine").splitlines()
+    assert lines[0] == "state 0  [1]1+111__"
+    assert lines[-1] == "11+111 = 11111"
 
 
 def test_own_cell_keeps_the_laws() -> None:
