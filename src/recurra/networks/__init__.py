@@ -14,6 +14,7 @@ from recurra.networks.embedding import Embedding, OneHot, UnknownBeyond
 from recurra.networks.encoder import Encoder
 from recurra.networks.encoder_decoder import Decoder, EncoderDecoder
 from recurra.networks.every_step import EveryStep
+from recurra.networks.forecaster import Forecaster
 from recurra.networks.forest import Forest
 from recurra.networks.front_ends import ColumnsFront, PictureFront, SeriesFront
 from recurra.networks.gated_graph import GatedGraph
@@ -33,9 +34,11 @@ from recurra.networks.separable import Separable
 from recurra.networks.sequence_layer import SequenceLayer, StreamingLayer
 from recurra.networks.single_layer import SingleLayer
 from recurra.networks.sliced import Sliced
+from recurra.networks.spatial_attention import SpatialAttention, SpatialAttentionCell
 from recurra.networks.stacked_cell import StackedCell, stacked
 from recurra.networks.sum_of_children import SumOfChildren
 from recurra.networks.synchronous import Synchronous
+from recurra.networks.temporal_attention import TemporalAttention
 from recurra.networks.tree import Recursive
 from recurra.networks.window import WindowMLP
 
@@ -67,6 +70,7 @@ __all__ = [
     "Encoder",
     "EncoderDecoder",
     "EveryStep",
+    "Forecaster",
     "Forest",
     "GatedGraph",
     "General",
@@ -100,10 +104,13 @@ __all__ = [
     "SingleLayer",
     "Sliced",
     "SoftAttention",
+    "SpatialAttention",
+    "SpatialAttentionCell",
     "StackedCell",
     "StreamingLayer",
     "SumOfChildren",
     "Synchronous",
+    "TemporalAttention",
     "TiedReadout",
     "TwoWay",
     "UnknownBeyond",
