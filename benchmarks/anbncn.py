@@ -20,7 +20,7 @@ from sequence_tasks import anbncn
 
 TRAINED, FURTHEST = 10, 300
 QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=0, stop=False)
-WHOLE = Settings(steps=3000, rows=32, seeds=5, rates=(0.003, 0.01), tests=0, every=1000, stop=False)
+WHOLE = Settings(steps=2000, rows=16, seeds=5, rates=(0.003, 0.01), tests=0, every=1000, stop=False)
 CONTESTANTS = [
     Contestant("Elman", "elman"),
     Contestant("GRU", "gru"),

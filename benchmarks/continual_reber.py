@@ -25,7 +25,7 @@ from sequence_tasks import REBER, Batch, continual_reber
 
 WINDOW, PIECE, STREAMS = 50, 1000, 10
 QUICK = Settings(steps=4, rows=4, seeds=1, rates=(0.01,), tests=2 * PIECE)
-WHOLE = Settings(steps=3000, rows=16, seeds=5, rates=(0.003, 0.01), tests=100 * PIECE)
+WHOLE = Settings(steps=2000, rows=16, seeds=3, rates=(0.003, 0.01), tests=100 * PIECE)
 CONTESTANTS = [
     Contestant("Elman", "elman"),
     Contestant("LSTM without forget gates", "no_forget_gate_lstm"),

@@ -17,7 +17,7 @@ from sequence_tasks import spike_distance
 SPIKES = 5
 DISTANCES = (10, 30, 49)
 QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=64)
-WHOLE = Settings(steps=2000, rows=32, seeds=5, rates=(0.003, 0.01), tests=1024, every=100)
+WHOLE = Settings(steps=1500, rows=32, seeds=3, rates=(0.003, 0.01), tests=1024, every=100)
 CONTESTANTS = [Contestant("LSTM", "lstm"), Contestant("LSTM, peepholes", "peephole_lstm")]
 
 

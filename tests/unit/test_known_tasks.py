@@ -16,7 +16,7 @@ CONTESTANTS = {
     "anbncn": 4,
     "continual_reber": 3,
     "spike_distance": 2,
-    "selective_copying": 10,
+    "selective_copying": 10, "ntm_copy": 2,
 }
 
 
