@@ -18,6 +18,7 @@ QUICK = {
     "drop_in": ["--steps", "3"],
     "from_scratch": [],
     "own_cell": [],
+    "sin_to_cos": [],
     "python_functions": ["--steps", "4", "--functions", "3", "--hidden-size", "8", "--files", "30"],
     "turing_machine": ["11+111"],
 }
@@ -100,6 +101,12 @@ def test_drop_in_gives_the_same_outputs_from_the_old_weights() -> None:
     found = re.search(r"outputs differ by at most (\S+)", example("drop_in"))
     assert found is not None
     assert float(found[1]) < 1e-5
+
+
+def test_sin_to_cos_is_learned() -> None:
+    found = re.search(r"mean of the last ten (\S+)", example("sin_to_cos"))
+    assert found is not None
+    assert float(found[1]) < 0.02
 
 
 def test_python_functions_judges_both_models_alike() -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from recurra.core import Batch
 from recurra.core.errors import BusyError, RecurraError
-from recurra.learning import ModelFolder, SilentProgress, Trainer, TrainerOptions, StreamBPTT, make_optimizer
+from recurra.learning import ModelFolder, SilentProgress, StreamBPTT, Trainer, TrainerOptions, make_optimizer
 
 ROWS, WINDOW, BATCHES, TOKENS = 3, 4, 7, 6
 OPTIONS = {

@@ -168,9 +168,13 @@ def _numbers(state: Any) -> list[Tensor]:
 def _through(after: list[Tensor], pulls: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
     """Return `Σ pull * dafter/dinput` for a stack of pulls."""
     pairs = [(a, p) for a, p in zip(after, pulls, strict=True) if a.requires_grad]
+    count = len(pulls[0])
+    if count == 1:  # a single one needs no vmap
+        values, own = [a for a, _ in pairs], [p[0] for _, p in pairs]
+        plain: Any = torch.autograd.grad(values, inputs, own, retain_graph=True, allow_unused=True)
+        return [v.new_zeros(1, *v.shape) if g is None else g[None] for v, g in zip(inputs, plain, strict=True)]
     found: Any = torch.autograd.grad(
         [a for a, _ in pairs], inputs, [p for _, p in pairs], retain_graph=True, is_grads_batched=True,
         allow_unused=True,
     )  # fmt: skip
-    count = len(pulls[0])
     return [v.new_zeros(count, *v.shape) if g is None else g for v, g in zip(inputs, found, strict=True)]

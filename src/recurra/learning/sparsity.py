@@ -116,6 +116,9 @@ def derivatives(value: Tensor, inputs: Sequence[Tensor], seeds: Tensor | None = 
     leading = () if seeds is None else (len(seeds),)
     if not value.requires_grad:
         return [v.new_zeros(*leading, *v.shape) for v in inputs]
+    if seeds is not None and len(seeds) == 1:  # a single one needs no vmap
+        plain: Any = torch.autograd.grad(value, list(inputs), seeds[0], retain_graph=True, allow_unused=True)
+        return [v.new_zeros(1, *v.shape) if g is None else g[None] for v, g in zip(inputs, plain, strict=True)]
     found: Any = torch.autograd.grad(
         value, list(inputs), seeds, retain_graph=True, is_grads_batched=seeds is not None, allow_unused=True
     )
