@@ -15,11 +15,11 @@ import statistics
 import torch
 import torch.nn.functional as F
 
-from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, train, units, write
+from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, taking_part, train, units, write
 from sequence_tasks import anbncn
 
 TRAINED, FURTHEST = 10, 300
-QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=0, stop=False)
+QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=0, stop=False, quick=True)
 WHOLE = Settings(steps=2000, rows=16, seeds=5, rates=(0.003, 0.01), tests=0, every=1000, stop=False)
 CONTESTANTS = [
     Contestant("Elman", "elman"),
@@ -51,7 +51,7 @@ def main() -> None:
     """Train every contestant and write the table."""
     chosen, out = settings(__doc__, "anbncn", QUICK, WHOLE)
     rows: list[list[str]] = []
-    for contestant in CONTESTANTS:
+    for contestant in taking_part(CONTESTANTS, chosen):
         size = units(contestant, PROBLEM)
         tried = {rate: train(PROBLEM, contestant, size, TUNING_SEED, rate, chosen) for rate in chosen.rates}
         rate = max(tried, key=lambda r: (counts_to(tried[r].network, 15), -tried[r].loss))

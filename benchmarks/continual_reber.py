@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, units, write
+from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, taking_part, units, write
 from sequence_tasks import REBER, Batch, continual_reber
 
 WINDOW, PIECE, STREAMS = 50, 1000, 10
-QUICK = Settings(steps=4, rows=4, seeds=1, rates=(0.01,), tests=2 * PIECE)
+QUICK = Settings(steps=4, rows=4, seeds=1, rates=(0.01,), tests=2 * PIECE, quick=True)
 WHOLE = Settings(steps=2000, rows=16, seeds=3, rates=(0.003, 0.01), tests=100 * PIECE)
 CONTESTANTS = [
     Contestant("Elman", "elman"),
@@ -87,7 +87,7 @@ def main() -> None:
         )
     )
     rows: list[list[str]] = []
-    for contestant in CONTESTANTS:
+    for contestant in taking_part(CONTESTANTS, chosen):
         size = units(contestant, PROBLEM)
         tried = {rate: learn(contestant, size, TUNING_SEED, rate, chosen)[0] for rate in chosen.rates}
         rate = min(tried, key=lambda r: float(run(tried[r], validation)[0].double().mean()))

@@ -27,7 +27,7 @@ from recurra.drawing import heat_map
 UNITS, LONGEST, MARK = 10, 15, 2
 RADII = (2.0, 1.5, 1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 DRAWN = "4: no 000"
-QUICK = Settings(steps=300, rows=64, seeds=1, rates=(0.01,), tests=0)
+QUICK = Settings(steps=300, rows=64, seeds=1, rates=(0.01,), tests=0, quick=True)
 WHOLE = Settings(steps=6000, rows=64, seeds=3, rates=(0.01,), tests=0)
 
 
@@ -155,7 +155,7 @@ def main() -> None:
     chosen, out = settings(__doc__, "learned_automaton", QUICK, WHOLE)
     rows: list[list[str]] = []
     for name, truth in TOMITA.items():
-        if chosen is QUICK and name != DRAWN:
+        if chosen.quick and name != DRAWN:
             continue
         for seed in range(chosen.seeds):
             start = time.perf_counter()

@@ -16,12 +16,12 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import nn
 
-from proving import Contestant, Problem, Result, Settings, how, settings, study, write
+from proving import Contestant, Problem, Result, Settings, how, settings, study, taking_part, write
 from recurra.core.initialisers import chrono_
 from sequence_tasks import CLUES, WORDS, long_gap
 
 GAPS = (2, 5, 10, 20, 40, 80)
-QUICK = Settings(steps=4, rows=8, seeds=2, rates=(0.01,), tests=64)
+QUICK = Settings(steps=4, rows=8, seeds=2, rates=(0.01,), tests=64, quick=True)
 WHOLE = Settings(steps=600, rows=32, seeds=5, rates=(0.003, 0.01), tests=1024)
 
 
@@ -55,10 +55,10 @@ def problem(gap: int) -> Problem:
 def main() -> None:
     """Train every contestant at every gap, and write accuracy over gap."""
     chosen, out = settings(__doc__, "long_gaps", QUICK, WHOLE)
-    gaps = GAPS[:2] if chosen is QUICK else GAPS
+    gaps = GAPS[:2] if chosen.quick else GAPS
     found = {gap: study(problem(gap), contestants(gap), chosen) for gap in gaps}
     rows: list[list[str]] = []
-    for k, contestant in enumerate(contestants(gaps[0])):
+    for k, contestant in enumerate(taking_part(contestants(gaps[0]), chosen)):
         results = [found[gap][k] for gap in gaps]
         network = results[0].runs[0].network
         count = sum(p.numel() for p in network.parameters())

@@ -11,7 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ __all__ = [
     "measure",
     "settings",
     "study",
+    "taking_part",
     "train",
     "units",
     "write",
@@ -81,6 +82,10 @@ class Settings:
     clip: float = 1.0
     stop: bool = True
     """Whether training ends as soon as all validation sequences are right."""
+    quick: bool = False
+    """Whether it is only to be seen that everything runs."""
+    only: Sequence[str] = ()
+    """The contestants that are run, by their names; all if there are none."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ def measure(problem: Problem, network: Network, tests: int, seed: int = _TEST) -
 def study(problem: Problem, contestants: Sequence[Contestant], chosen: Settings) -> list[Result]:
     """Tune, train and measure every contestant."""
     results: list[Result] = []
-    for contestant in contestants:
+    for contestant in taking_part(contestants, chosen):
         size = units(contestant, problem)
         tried = {rate: train(problem, contestant, size, TUNING_SEED, rate, chosen) for rate in chosen.rates}
         rate = min(tried, key=lambda r: (tried[r].wrong, tried[r].steps, tried[r].loss))
@@ -195,16 +200,22 @@ def study(problem: Problem, contestants: Sequence[Contestant], chosen: Settings)
     return results
 
 
+def taking_part(contestants: Sequence[Contestant], chosen: Settings) -> list[Contestant]:
+    """Return the contestants that are run."""
+    return [contestant for contestant in contestants if not chosen.only or contestant.name in chosen.only]
+
+
 def settings(doc: str | None, name: str, quick: Settings, whole: Settings) -> tuple[Settings, Path | None]:
-    """Read the command line, `--quick` and `--out`; return the settings, and the table's file if there is to be one."""
+    """Read the command line; return the settings, and the table's file if there is to be one."""
     parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
     parser.add_argument("--out", type=Path, help="the table's file; in results/ if not given, none if quick")
+    parser.add_argument("--only", nargs="+", default=[], help="the contestants to run, by their names")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.quick:
-        return quick, given.out
-    return whole, given.out or Path(__file__).parent / "results" / f"{name}.md"
+        return replace(quick, only=given.only), given.out
+    return replace(whole, only=given.only), given.out or Path(__file__).parent / "results" / f"{name}.md"
 
 
 def how(chosen: Settings) -> str:

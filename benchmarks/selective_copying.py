@@ -16,7 +16,7 @@ from sequence_tasks import selective_copying
 
 LENGTH, TOKENS, SYMBOLS = 20, 4, 8
 CELLS = {"GRU": "gru", "minGRU": "min_gru", "minLSTM": "min_lstm", "SRU": "sru", "QRNN": "qrnn"}
-QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=64)
+QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=64, quick=True)
 WHOLE = Settings(steps=1000, rows=32, seeds=3, rates=(0.003, 0.01), tests=1024, every=100)
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         for layers in (1, 3)
         for name, cell in CELLS.items()
     ]
-    results = study(problem(chosen is QUICK), contestants, chosen)
+    results = study(problem(chosen.quick), contestants, chosen)
     notes = [
         f"{TOKENS} of {SYMBOLS} symbols among {LENGTH - TOKENS} blanks; share of wrong symbols (a guess: "
         f"{1 - 1 / SYMBOLS:.3f}). Published for 16 symbols among 4,080 blanks (Feng et al. 2024, table 1, trained a "

@@ -16,11 +16,12 @@ from proving import HEADER, Contestant, Problem, Settings, how, settings, study,
 from recurra.core.initialisers import chrono_
 from sequence_tasks import ORDER, temporal_order
 
-QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=64)
+QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=64, quick=True)
 WHOLE = Settings(steps=2000, rows=32, seeds=3, rates=(0.003, 0.01), tests=2560, every=100)
 CONTESTANTS = [
     Contestant("Elman", "elman"),
     Contestant("GRU", "gru"),
+    Contestant("LSTM of 1997, no forget gates", "no_forget_gate_lstm"),
     Contestant("LSTM", "lstm"),
     Contestant("LSTM, chrono", "lstm", prepare=lambda layer: chrono_(layer, 100)),
 ]
@@ -46,7 +47,7 @@ def problem(length: int) -> Problem:
 def main() -> None:
     """Train every contestant and write the table."""
     chosen, out = settings(__doc__, "temporal_order", QUICK, WHOLE)
-    results = study(problem(20 if chosen is QUICK else 100), CONTESTANTS, chosen)
+    results = study(problem(20 if chosen.quick else 100), CONTESTANTS, chosen)
     notes = [
         "Share of sequences for which one of the four outputs is off by more than 0.3. Published (Hochreiter and "
         "Schmidhuber 1997, task 6a): LSTM of 156 weights, 1 wrong of 2,560 after 31,390 sequences. Made by "

@@ -10,13 +10,14 @@ from of_benchmarks import BENCHMARKS, load
 
 CONTESTANTS = {
     "long_gaps": 5,
-    "adding": 5,
-    "temporal_order": 4,
+    "adding": 6,
+    "temporal_order": 5,
     "learned_automaton": 1,
     "anbncn": 4,
     "continual_reber": 3,
     "spike_distance": 2,
-    "selective_copying": 10, "ntm_copy": 2,
+    "selective_copying": 10,
+    "ntm_copy": 2,
 }
 
 
