@@ -17,6 +17,7 @@ QUICK = {
     "bare_unit": [],
     "drop_in": ["--steps", "3"],
     "from_scratch": [],
+    "i_love_china": ["--seeds", "1", "--updates", "150"],
     "own_cell": [],
     "sin_to_cos": [],
     "python_functions": ["--steps", "4", "--functions", "3", "--hidden-size", "8", "--files", "30"],
@@ -75,6 +76,16 @@ def test_a_turing_machine_adds() -> None:
     lines = example("turing_machine").splitlines()
     assert lines[0] == "state 0  [1]1+111__"
     assert lines[-1] == "11+111 = 11111"
+
+
+def test_i_love_china_is_translated_and_each_word_looks_at_its_characters() -> None:
+    printed = example("i_love_china")
+    assert "528 sentences" in printed
+    assert "我爱中国: I love China" in printed
+    rows = {line.split()[0]: [float(w) for w in re.findall(r"[01]\.\d\d", line)] for line in printed.splitlines()[2:]}
+    assert rows["I"][0] > 0.5
+    assert rows["love"][1] > 0.5
+    assert sum(rows["China"][2:]) > 0.5
 
 
 def test_own_cell_keeps_the_laws() -> None:
