@@ -33,7 +33,8 @@ def draw(
     `steps` steps, or folded, and a name's is that topology's figure (`recurra.drawing.TOPOLOGIES`). notation: the
     letters of weights, one of `recurra.drawing.NOTATIONS`. batch: inputs as the network takes them; the values of the
     first sequence colour the vectors. units: open each vector into its units. A network with a method
-    `draw_on(diagram, steps)` draws itself: it puts vectors and arrows on a `recurra.drawing.Diagram`.
+    `draw_on(diagram, steps)` draws itself: it puts vectors and arrows on a `recurra.drawing.Diagram`; one with an
+    attribute `topology`, a topology's name, is drawn as that figure.
 
     In a notebook the picture shows itself; `draw(...).save("picture.svg")` writes it. Raises ArgumentError for
     something that is none of these.
@@ -47,6 +48,9 @@ def draw(
         diagram = Diagram(title or type(what).__name__, open_units=units)
         own(diagram, steps)
         return diagram.picture()
+    topology = getattr(what, "topology", None)
+    if isinstance(what, nn.Module) and isinstance(topology, str):
+        return draw_topology(topology, steps=steps, notation=notation or "uvw")
     if not isinstance(what, nn.Module):
         raise ArgumentError(
             "expected a recurra.Cell, a layer, a network or a topology's name to draw, "

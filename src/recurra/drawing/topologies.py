@@ -12,7 +12,9 @@ from recurra.core.registry import lookup
 from recurra.drawing.diagram import Diagram, Vector
 from recurra.drawing.notation import Notation, notation_called
 from recurra.drawing.picture import Picture
+from recurra.drawing.rows import chain, letters, times, under, up
 from recurra.drawing.sharing import draw_sharing
+from recurra.drawing.stacked_topologies import STACKED
 
 __all__ = ["TOPOLOGIES", "Tree", "draw_attention", "draw_graph", "draw_topology", "draw_tree"]
 
@@ -31,102 +33,67 @@ def draw_topology(name: str, *, steps: int = 4, notation: str = "uvw") -> Pictur
     return draw(steps, notation_called(notation))
 
 
-def _letters(form: Notation) -> tuple[str, str, str]:
-    """Return the names of the weights from input to state, from state to state, from state to output."""
-    if form.joined:
-        return "W", "W", "W'"
-    return ("W_hx", "W_hh", "W_yh") if form.ends else (form.inputs, form.recurrent, form.output)
-
-
-def _chain(d: Diagram, names: Sequence[str], row: float, weights: str, start: float = 0) -> list[Vector]:
-    """Put states in a row, each made from the one before."""
-    made = [d.vector(start + k, row, name) for k, name in enumerate(names)]
-    for a, b in pairwise(made):
-        d.arrow(a, b, weights)
-    return made
-
-
-def _up(d: Diagram, lower: Sequence[Vector], names: Sequence[str], kind: str, weights: str) -> list[Vector]:
-    """Put outputs above vectors."""
-    made = [d.vector(h.column, h.row + 1, name, kind) for h, name in zip(lower, names, strict=True)]
-    for h, y in zip(lower, made, strict=True):
-        d.arrow(h, y, weights)
-    return made
-
-
-def _under(d: Diagram, upper: Sequence[Vector], names: Sequence[str], weights: str) -> list[Vector]:
-    """Put inputs below vectors."""
-    made = [d.vector(h.column, h.row - 1, name, "input") for h, name in zip(upper, names, strict=True)]
-    for x, h in zip(made, upper, strict=True):
-        d.arrow(x, h, weights)
-    return made
-
-
-def _times(name: str, steps: int, first: int = 1) -> list[str]:
-    return [f"{name}_{t}" for t in range(first, first + steps)]
-
-
 def _one_to_one(steps: int, form: Notation) -> Picture:
     d = Diagram("1 to 1: no time, y = f(W x + b)")
     x, h, y = (
         d.vector(0, row, name, kind) for row, name, kind in ((0, "x", "input"), (1, "h", "state"), (2, "y", "output"))
     )
-    d.arrow(x, h, _letters(form)[0])
-    d.arrow(h, y, _letters(form)[2])
+    d.arrow(x, h, letters(form)[0])
+    d.arrow(h, y, letters(form)[2])
     return d.picture()
 
 
 def _n_to_n(steps: int, form: Notation) -> Picture:
     d = Diagram("N to N: an output for every input")
-    u, w, v = _letters(form)
-    h = _chain(d, _times("h", steps + 1, 0), 1, w)
-    _under(d, h[1:], _times("x", steps), u)
-    _up(d, h[1:], _times("y", steps), "output", v)
+    u, w, v = letters(form)
+    h = chain(d, times("h", steps + 1, 0), 1, w)
+    under(d, h[1:], times("x", steps), u)
+    up(d, h[1:], times("y", steps), "output", v)
     return d.picture(f"{u}, {w} and {v} (and the biases) are the same at every step.")
 
 
 def _n_to_one(steps: int, form: Notation) -> Picture:
     d = Diagram("N to 1: one output, of the last state")
-    u, w, v = _letters(form)
-    h = _chain(d, _times("h", steps + 1, 0), 1, w)
-    _under(d, h[1:], _times("x", steps), u)
-    _up(d, h[-1:], ["y"], "output", v)
+    u, w, v = letters(form)
+    h = chain(d, times("h", steps + 1, 0), 1, w)
+    under(d, h[1:], times("x", steps), u)
+    up(d, h[-1:], ["y"], "output", v)
     return d.picture()
 
 
 def _one_to_n_first(steps: int, form: Notation) -> Picture:
     d = Diagram("1 to N: the input at the first step only")
-    u, w, v = _letters(form)
-    h = _chain(d, _times("h", steps + 1, 0), 1, w)
-    _under(d, h[1:2], ["x"], u)
-    _up(d, h[1:], _times("y", steps), "output", v)
+    u, w, v = letters(form)
+    h = chain(d, times("h", steps + 1, 0), 1, w)
+    under(d, h[1:2], ["x"], u)
+    up(d, h[1:], times("y", steps), "output", v)
     return d.picture()
 
 
 def _one_to_n_every(steps: int, form: Notation) -> Picture:
     d = Diagram("1 to N: the input at every step")
-    u, w, v = _letters(form)
-    h = _chain(d, _times("h", steps + 1, 0), 1, w)
-    _under(d, h[1:], ["x"] * steps, u)
-    _up(d, h[1:], _times("y", steps), "output", v)
+    u, w, v = letters(form)
+    h = chain(d, times("h", steps + 1, 0), 1, w)
+    under(d, h[1:], ["x"] * steps, u)
+    up(d, h[1:], times("y", steps), "output", v)
     return d.picture("The x of all steps is the same vector.")
 
 
 def _one_to_n_short(steps: int, form: Notation) -> Picture:
     d = Diagram("1 to N: the input at every step, drawn once")
-    u, w, v = _letters(form)
-    h = _chain(d, _times("h", steps + 1, 0), 1, w)
+    u, w, v = letters(form)
+    h = chain(d, times("h", steps + 1, 0), 1, w)
     x = d.vector((steps + 1) / 2, -0.1, "x", "input")
     for state in h[1:]:
         d.arrow(x, state, u)
-    _up(d, h[1:], _times("y", steps), "output", v)
+    up(d, h[1:], times("y", steps), "output", v)
     return d.picture("The repeated x is left out: one vector goes to every step.")
 
 
 def _encoder(d: Diagram, steps: int, form: Notation) -> list[Vector]:
-    u, w, _ = _letters(form)
-    h = _chain(d, _times("h", steps + 1, 0), 1, w)
-    _under(d, h[1:], _times("x", steps), u)
+    u, w, _ = letters(form)
+    h = chain(d, times("h", steps + 1, 0), 1, w)
+    under(d, h[1:], times("x", steps), u)
     return h
 
 
@@ -144,17 +111,17 @@ def _code(d: Diagram, h: Sequence[Vector], way: str, column: float) -> Vector:
 def _encoder_decoder(way: str, every: bool, title: str, note: str) -> Callable[[int, Notation], Picture]:
     def draw(steps: int, form: Notation) -> Picture:
         d = Diagram(title)
-        _, _, v = _letters(form)
+        _, _, v = letters(form)
         h = _encoder(d, steps, form)
         c = _code(d, h, way, steps + 1)
         start, many = steps + 2, max(1, steps - 1)
-        states = _chain(d, _times("h'", many + 1, 0), 1, "W'", start)
+        states = chain(d, times("h'", many + 1, 0), 1, "W'", start)
         if every:
             for state in reversed(states[1:]):  # The outermost first: it is the one that is labelled.
                 d.arrow(c, state, "C", bend=-0.16)
         else:
             d.arrow(c, states[0], dashed=True)
-        _up(d, states[1:], _times("y", many), "output", v)
+        up(d, states[1:], times("y", many), "output", v)
         d.group(h, "encoder")
         d.group(states, "decoder")
         return d.picture(note)
@@ -164,12 +131,12 @@ def _encoder_decoder(way: str, every: bool, title: str, note: str) -> Callable[[
 
 def _fed_back(steps: int, form: Notation) -> Picture:
     d = Diagram("N to M: the decoder takes its own last output")
-    _, _, v = _letters(form)
+    _, _, v = letters(form)
     h = _encoder(d, steps, form)
     many = max(2, steps - 1)
-    states = _chain(d, _times("h'", many + 1, 0), 1, "W'", steps + 1)
+    states = chain(d, times("h'", many + 1, 0), 1, "W'", steps + 1)
     d.arrow(h[-1], states[0], dashed=True)
-    outputs = _up(d, states[1:], _times("y", many), "output", v)
+    outputs = up(d, states[1:], times("y", many), "output", v)
     first = d.vector(states[1].column, 0, "begin", "input")
     d.arrow(first, states[1], "U'")
     for y, state in zip(outputs, states[2:], strict=False):
@@ -179,7 +146,7 @@ def _fed_back(steps: int, form: Notation) -> Picture:
 
 def _two_way(steps: int, form: Notation) -> Picture:
     d = Diagram("Both directions: the state before and the state after", spread=1.35)
-    u, w, v = _letters(form)
+    u, w, v = letters(form)
     x = [d.vector(t, 0, f"x_{t}", "input") for t in range(1, steps + 1)]
     forward = [d.vector(t - 0.22, 1, f"h_{t}") for t in range(steps + 1)]
     reverse = [d.vector(t + 0.22, 2, f"g_{t}", "reverse") for t in range(1, steps + 2)]
@@ -198,15 +165,15 @@ def _two_way(steps: int, form: Notation) -> Picture:
 
 def _deep(steps: int, form: Notation) -> Picture:
     d = Diagram("Deep: every layer's states are the inputs of the next")
-    u, w, v = _letters(form)
+    u, w, v = letters(form)
     below: list[Vector] = [d.vector(t, 0, f"x_{t}", "input") for t in range(1, steps + 1)]
     for layer in range(1, 4):
         mark = "'" * (layer - 1)
-        h = _chain(d, [f"h{mark}_{t}" for t in range(steps + 1)], layer, f"{w[0]}{mark}{w[1:]}")
+        h = chain(d, [f"h{mark}_{t}" for t in range(steps + 1)], layer, f"{w[0]}{mark}{w[1:]}")
         for b, state in zip(below, h[1:], strict=True):
             d.arrow(b, state, f"{u[0]}{mark}{u[1:]}")
         below = h[1:]
-    _up(d, below, _times("y", steps), "output", v)
+    up(d, below, times("y", steps), "output", v)
     return d.picture("One colour, one set of weights: shared over time, not between layers.")
 
 
@@ -324,6 +291,7 @@ TOPOLOGIES: dict[str, Callable[[int, Notation], Picture]] = {
     "attention": _attention,
     "two-way": _two_way,
     "deep": _deep,
+    **STACKED,
     "tree": _tree,
     "graph": _graph,
     "sharing": lambda steps, form: draw_sharing(steps),

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError
+from recurra.layers import Recurrent
 from recurra.networks.ragged import Lengths, check_parts
 
 __all__ = ["Chain"]
@@ -72,6 +73,24 @@ class Chain(nn.Module):
     def initial_state(self, batch: int) -> tuple[Any, ...]:
         """Return the state before the first step."""
         return tuple(_method(part, "initial_state")(batch) for part in self.parts)
+
+    def draw_on(self, diagram: Any, steps: int) -> None:
+        """Draw the parts one above the other, recurrent layers with their arrows through time, each under its name."""
+        below = [diagram.vector(t, 0, f"x_{t}", "input") for t in range(1, steps + 1)]
+        for k, part in enumerate(self.parts):
+            recurrent = isinstance(part, Recurrent)
+            name = ("h" if recurrent else "a") + chr(39) * k
+            here = [
+                diagram.vector(t, k + 1, f"{name}_{t}", "state" if recurrent else "context")
+                for t in range(1, steps + 1)
+            ]
+            diagram.row_label(k + 1, type(part).__name__)
+            for one, other in zip(below, here, strict=True):
+                diagram.arrow(one, other, f"U{chr(39) * k}")
+            if recurrent:
+                for one, other in pairwise(here):
+                    diagram.arrow(one, other, f"W{chr(39) * k}")
+            below = here
 
 
 def _lengths_after(part: nn.Module, lengths: Lengths) -> Lengths:

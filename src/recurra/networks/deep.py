@@ -45,8 +45,6 @@ class Deep(nn.Module):
     Deviation: projections P where sizes differ, so that any sizes go together.
     """
 
-    topology = "deep"
-
     def __init__(
         self,
         cells: CellFactory | Sequence[CellFactory],
@@ -66,6 +64,9 @@ class Deep(nn.Module):
             raise ArgumentError(f"only links 'add' and 'highway' leave a way around a dropped layer, got {links!r}")
         self.input_size = input_size
         self.links = links
+        # Two dense layers are two layers with skip connections, and the figure has two.
+        figures = {"skip": "deep-skip", "dense": "deep-skip", "add": "deep-add", "highway": "deep-add"}
+        self.topology = figures.get(links, "deep")
         self.dropping = Dropping(dropout, dropped)
         self.layers = nn.ModuleList()
         self.around = nn.ModuleList()
