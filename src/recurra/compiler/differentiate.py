@@ -34,7 +34,8 @@ class Backward:
 
     output_grads: the leaf for the gradient of every loop output, None where it has none. carried: what is carried and
     needs only its latest value; histories: what is carried and is also kept for every step. finals: for every state its
-    initial value's gradient, in terms of the leaves of what is carried; call_grads: the same for the context. first:
+    initial value's gradient, in terms of the leaves of what is carried; call_grads: the same for the context, whose
+    gradient is a sum over time. first:
     the carry whose start is the gradient of each final state. step_grads: gradients of what changes with every step,
     made in the loop, by their number. kept: other values of the loop that the epilogue reads. epilogue_once,
     epilogue_steps: gradients that the epilogue makes, by number.
@@ -64,15 +65,12 @@ def differentiate(staged: Staged) -> Backward:
     for leaf, grad in zip(staged.state, state_grads, strict=True):
         if grad is not None:
             carries.append(Carry(grad, grads.get(leaf) or graph.fill(0.0, grad.shape, "real")))
-    call_leaves: list[Value | None] = []
-    for k, leaf in enumerate(staged.loop_call):
-        grad = grads.get(leaf)
-        total = graph.input(f"grad.call.{k}", leaf.shape, "real") if grad is not None else None
-        call_leaves.append(total)
-        if grad is not None and total is not None:
-            carries.append(Carry(total, graph.point("add", total, grad)))
-
     carried, histories, opened = _rotate(graph, carries)
+    call_grads: list[Value | None] = []
+    for k, leaf in enumerate(staged.loop_call):
+        total, sums = _summed(graph, k, grads[leaf]) if leaf in grads else (None, [])
+        call_grads.append(total)
+        carried += sums
     once = {k: grads[v] for k, v in enumerate(staged.loop_once) if v in grads}
     steps = {k: grads[v] for k, v in enumerate(staged.loop_steps) if v in grads}
     roots = [*(c.after for c in carried), *(c.after for c in histories), *once.values(), *steps.values()]
@@ -98,7 +96,7 @@ def differentiate(staged: Staged) -> Backward:
         histories,
         [None if g is None else opened.get(g, g) for g in state_grads],
         [None if g is None else _start(g, opened) for g in state_grads],
-        call_leaves,
+        call_grads,
         in_loop,
         kept,
         once,
@@ -276,6 +274,31 @@ def _rotate(graph: Graph, carries: Sequence[Carry]) -> tuple[list[Carry], list[C
             whole = graph.point("add", whole, graph.make("mm", (histories[a].before, w), (), t.shape, "real"))
         opened[c.before] = whole
     return carried, list(histories.values()), opened
+
+
+def _summed(graph: Graph, k: int, grad: Value) -> tuple[Value, list[Carry]]:
+    """Return the gradient of the context's entry k, and the sums over time that it is made of.
+
+    Of a product with a weight, `a @ W`, only a is summed up in the loop: the product follows it once.
+    """
+    total: Value | None = None
+    carries: list[Carry] = []
+    rest: Value | None = None
+    for t in _terms(grad):
+        if t.op != "mm" or len(t.values) != 2 or len(t.shape) != 2 or t.shape[0] != -1:
+            rest = t if rest is None else graph.point("add", rest, t)
+            continue
+        a, w = t.values
+        held = graph.input(f"grad.call.{k}.{len(carries)}", a.shape, "real")
+        carries.append(Carry(held, graph.point("add", held, a)))
+        product = graph.make("mm", (held, w), (), t.shape, "real")
+        total = product if total is None else graph.point("add", total, product)
+    if rest is not None:
+        held = graph.input(f"grad.call.{k}", grad.shape, "real")
+        carries.append(Carry(held, graph.point("add", held, rest)))
+        total = held if total is None else graph.point("add", total, held)
+    assert total is not None
+    return total, carries
 
 
 def _terms(v: Value) -> list[Value]:

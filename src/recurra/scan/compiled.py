@@ -14,8 +14,9 @@ from recurra.compiler.trace import named_tensors
 from recurra.core import Cell, Shared, State
 from recurra.core.errors import BackendError
 from recurra.scan.binding import Binding, bind, bound, mode
-from recurra.scan.cpp import Compiled, compiled_loop
+from recurra.scan.cpp import compiled_loop
 from recurra.scan.hoisted import LoopInputs, around
+from recurra.scan.kernels import Compiled
 from recurra.scan.problem import Problem, Result
 from recurra.scan.programs import Program, program_for
 from recurra.scan.reference import reference
@@ -75,7 +76,7 @@ def again(
     if found is None or not (small or _large(x, found.width)) or not found.fits(x, state):
         return None
     program, train = found.program, found.trains(x, state)
-    if not _tried(program, train):
+    if not _tried(program, train, keep_states):
         return None
     if state is None and (train or not found.zeros or found.once is None):
         state = cell.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
@@ -171,10 +172,10 @@ def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
     train = torch.is_grad_enabled() and any(t.requires_grad for t in [*_given(problem), *own.values()])
     if program.refused is not None:
         raise program.refused
-    if _tried(program, train):
+    if _tried(program, train, problem.keep_states):
         return program
     with _lock:
-        if program.refused is None and not _tried(program, train):
+        if program.refused is None and not _tried(program, train, problem.keep_states):
             _prepare(problem, program, train)
     if program.refused is not None:
         raise program.refused
@@ -195,7 +196,8 @@ def _remember(problem: Problem, program: Program, own: Mapping[str, Tensor]) -> 
 def _prepare(problem: Problem, program: Program, train: bool) -> None:
     try:
         with torch.inference_mode(False):
-            made = program.compiled = program.compiled or Compiled(program, problem.x.dtype)
+            keep = problem.keep_states
+            made = program.compiled.setdefault(keep, Compiled(program.plan(keep), problem.x.dtype))
             try_out(problem, lambda small: around(small, program, compiled_loop), train)
             made.tried = train
     except Unsupported as refused:
@@ -204,6 +206,7 @@ def _prepare(problem: Problem, program: Program, train: bool) -> None:
         program.refused = Unsupported("compile", f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _tried(program: Program, train: bool) -> bool:
-    tried = None if program.compiled is None else program.compiled.tried
+def _tried(program: Program, train: bool, keep_states: bool) -> bool:
+    found = program.compiled.get(keep_states)
+    tried = None if found is None else found.tried
     return tried is not None and tried >= train

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -45,16 +46,18 @@ class Program:
         self.fixed = Evaluation(_fixed(results, staged), staged.loop_once)
         self.loop = Evaluation(results, [*staged.leaves, *self.fixed.outputs])
         self.refused = staged.foreign
-        self.compiled: Any = None
-        self._plan: Plan | None = None
+        self.compiled: dict[bool, Any] = {}
+        """The kernels, by whether the states of all steps are among what they return."""
+        self._plans: dict[bool, Plan] = {}
         self._recurrences: list[Recurrence] | Unsupported | None = None
 
-    def plan(self) -> Plan:
-        """Return the plan with its backward."""
+    def plan(self, keep_states: bool = False) -> Plan:
+        """Return the plan with its backward. keep_states: the new state counts as output, after all others."""
         with _lock:
-            if self._plan is None:
-                self._plan = plan(self.staged)
-            return self._plan
+            if keep_states not in self._plans:
+                s = self.staged
+                self._plans[keep_states] = plan(replace(s, outputs=[*s.outputs, *s.new]) if keep_states else s)
+            return self._plans[keep_states]
 
     def recurrences(self) -> list[Recurrence]:
         """Return how the step is linear in its state. Raises Unsupported, each time with the same reason."""

@@ -33,9 +33,9 @@ class Stream:
         self._shape, self._dtype = x.shape, x.dtype
         self._weights = [t for b in bindings for t in b.tensors]
         batch, layers = x.shape[0], len(bindings)
-        compiled = bindings[0].program.compiled
-        self._state_shapes = [torch.Size((layers, batch, *shape)) for shape, _ in compiled.states]
-        self._state_dtypes = [dtype or x.dtype for _, dtype in compiled.states]
+        compiled = bindings[0].program.compiled[False]
+        self._state_shapes = [torch.Size((layers, batch, *f.shape)) for f in compiled.states]
+        self._state_dtypes = [f.dtype for f in compiled.states]
         self._forms = list(zip(self._state_shapes, self._state_dtypes, strict=True))
         self._count = len(self._forms)
         self._sizes = [
@@ -78,7 +78,7 @@ class _Layer:
     """One layer's kernel, and the words of its call: what the kernel carries lies where it comes from and goes to."""
 
     def __init__(self, binding: Binding, batch: int) -> None:
-        compiled = binding.program.compiled
+        compiled = binding.program.compiled[False]
         self._kernel = compiled.kernel("infer")
         self._dtype = binding.dtype
         constants = [t if t.is_contiguous() else t.contiguous() for t in binding.once or ()]
@@ -91,10 +91,10 @@ class _Layer:
         self._words[at : at + 4] = array("q", (0, 0, math.prod(binding.input_shape), -1))
         ends = at + 4 * (1 + len(states) + results)
         self._states: list[tuple[int, int, int, bool]] = []
-        for k, (shape, dtype) in enumerate(states):
+        for k, form in enumerate(states):
             at += 4
-            self._words[at : at + 4] = array("q", (0, 0, math.prod(shape), -1))
-            self._states.append((at, ends + 2 * k, (dtype or self._dtype).itemsize, k == alias))
+            self._words[at : at + 4] = array("q", (0, 0, math.prod(form.shape), -1))
+            self._states.append((at, ends + 2 * k, form.dtype.itemsize, k == alias))
         output = compiled.plan.outputs[0].shape[1:]
         self._result = at + 4 if results else 0
         if results:
@@ -134,7 +134,7 @@ def prepare_stream(owner: Any, cells: Sequence[Cell], x: Tensor) -> Stream | Non
         if any(t.is_inference() for t in found.tensors):  # these have no version, so writes to them cannot be seen
             return None
         bindings.append(found)
-    if len({str(b.program.compiled.states) for b in bindings}) > 1:
+    if len({str(b.program.compiled[False].states) for b in bindings}) > 1:
         return None
     modules = dict.fromkeys([*owner.modules(), *(m for cell in cells for m in cell.modules())])
     snapshot = Snapshot(modules)

@@ -61,7 +61,7 @@ def _small(problem: Problem) -> Problem:
         tuple(like(c, _STEPS, _BATCH, keep=2) for c in problem.per_step),
         None,
         problem.reverse,
-        False,
+        problem.keep_states,
     )
 
 
@@ -78,8 +78,8 @@ def _alone(t: Tensor) -> Tensor:
 
 
 def _values(problem: Problem, run: Callable[[Problem], Result], train: bool) -> Sequence[Tensor]:
-    y, state, _ = run(problem)
-    made = [y, *state]
+    y, state, states = run(problem)
+    made = [y, *state, *(states or ())]
     if not train:
         return made
     inputs = _differentiable(problem)

@@ -1,0 +1,197 @@
+"""The matrix products that follow a loop, found in its epilogue and put together for the native code that runs them.
+
+Over T * B rows, three forms make up nearly all of an epilogue, whatever the cell:
+
+    a^T x       the gradient of a weight: a sum over rows
+    1^T a       the gradient of a bias
+    a W         the gradient of an input
+
+The first two that share `a` are computed together. Where `a` is joined of several values side by side, each of them is
+a product of its own, so that nothing has to be copied. Everything else of the epilogue is left to PyTorch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from recurra.compiler.build import build, target
+from recurra.compiler.ir import Value, topological
+
+__all__ = ["Products", "Strip", "find_products"]
+
+_NARROW = 4
+"""Columns of a right side below which register tiles would compute little but padding."""
+
+
+class Strip(NamedTuple):
+    """Where the rows of a value lie, one after another: the address of the first, and numbers in each."""
+
+    at: int
+    width: int
+
+
+@dataclass
+class _OverRows:
+    """Sums over rows: the right side, and the left sides that it meets."""
+
+    right: Value
+    lefts: list[_Left] = field(default_factory=list["_Left"])
+
+
+class _Left(NamedTuple):
+    """A left side (None: ones), the result, and where in it the product begins: at which row and column."""
+
+    side: Value | None
+    result: Value
+    row: int
+    column: int
+
+
+@dataclass
+class _ByRows:
+    """A product with a weight, of whose rows those from `start` on belong to the left side; `first` of those that are
+    added up to the result."""
+
+    left: Value
+    weight: Value
+    start: int
+    result: Value
+    first: bool
+
+
+class Products:
+    """Products that can be computed once `needed`, those operands which are no leaves, are known.
+
+    results: what they make.
+    """
+
+    def __init__(self, over_rows: Sequence[_OverRows], by_rows: Sequence[_ByRows], leaves: set[Value]) -> None:
+        self._over_rows, self._by_rows = over_rows, by_rows
+        lefts = [left for g in over_rows for left in g.lefts]
+        self.results = list(dict.fromkeys([*(left.result for left in lefts), *(p.result for p in by_rows)]))
+        used = [*(g.right for g in over_rows), *(left.side for left in lefts if left.side is not None)]
+        used += [v for p in by_rows for v in (p.left, p.weight)]
+        self.needed = [v for v in dict.fromkeys(used) if v not in leaves]
+
+    def __call__(
+        self, strip: Callable[[Value], Strip], fixed: Mapping[Value, Tensor], rows: int, like: Tensor
+    ) -> list[Tensor]:
+        """Return the results. strip: where the rows of an operand lie; fixed: weights, matrices without rows."""
+        made = {v: torch.empty([rows if n < 0 else n for n in v.shape], dtype=like.dtype) for v in self.results}
+        words = [0, len(self._over_rows) + len(self._by_rows)]
+        work = 0
+        for g in self._over_rows:
+            at, width = strip(g.right)
+            words += (rows, width, at, width, 1, 1, len(g.lefts))
+            for side, result, row, column in g.lefts:
+                out = made[result]
+                across = result.shape[1] if len(result.shape) == 2 else 1
+                to = out.data_ptr() + (row * across + column) * out.itemsize
+                start, inner = (0, 1) if side is None else strip(side)
+                words += (start, 1, inner, inner, to, 1, across)
+                work += inner * width
+        for p in self._by_rows:
+            at, width = strip(p.left)
+            w, out = fixed[p.weight], made[p.result]
+            columns, (down, right) = w.shape[1], w.stride()
+            words += (width, columns, w.data_ptr() + p.start * down * w.itemsize, down, right, p.first, 1)
+            words += (at, width, 1, rows, out.data_ptr(), columns, 1)
+            work += width * columns
+        words[0] = max(1, min(torch.get_num_threads(), work * rows // _WORK_A_THREAD))
+        call = array("q", words)
+        _library(like.dtype)(call.buffer_info()[0])
+        return list(made.values())
+
+
+_WORK_A_THREAD = 1_000_000
+"""Multiplications below which another thread costs more than it brings."""
+
+
+def find_products(roots: Iterable[Value], leaves: Iterable[Value]) -> Products | None:
+    """Return the products among what `roots` are made of, None if there are none.
+
+    Only those are taken whose operands can be known before any of them: an operand that stands on another product is
+    left to PyTorch, with everything on its way.
+    """
+    known = set(leaves)
+    groups: dict[Value, _OverRows] = {}
+    by_rows: list[_ByRows] = []
+    behind: set[Value] = set()
+    for v in topological(roots, known):
+        if v in known:
+            continue
+        pairs = _pairs(v)
+        if any(a in behind for a in v.values) or not pairs:
+            behind |= {v} if any(a in behind for a in v.values) else set()
+            continue
+        behind.add(v)
+        for k, (left, right) in enumerate(pairs):
+            if left is None or right.shape[0] == -1:
+                row = 0
+                for part in _parts(right, known):
+                    column = 0
+                    for side in (None,) if left is None else _parts(left, known):
+                        groups.setdefault(part, _OverRows(part)).lefts.append(_Left(side, v, row, column))
+                        column += 0 if side is None else side.shape[1]
+                    row += part.shape[1]
+                continue
+            start = 0
+            for part in _parts(left, known):
+                by_rows.append(_ByRows(part, right, start, v, k == 0 and start == 0))
+                start += part.shape[1]
+    if not groups and not by_rows:
+        return None
+    return Products(list(groups.values()), by_rows, known)
+
+
+def _pairs(v: Value) -> list[tuple[Value | None, Value]]:
+    """Return the two sides of a product that native code can run; of several, where they are added up.
+
+    A sum over rows has the rows' two sides, the second being the one whose columns are vectors: `(x, a)` stands for
+    a^T x. Nothing is returned for a value that is no such product.
+    """
+    if v.op == "reshape" and len(v.shape) == 1 and v.values[0].op == "sum":
+        (total,) = v.values
+        (a,) = total.values
+        return [(None, a)] if _rows(a) and total.attrs[0] == (0,) else []
+    if v.op != "mm" or v.kind != "real":
+        return []
+    if len(v.values) == 2 and v.values[0].op == "permute":
+        (a,), x = v.values[0].values, v.values[1]
+        return [(x, a)] if _rows(a) and _rows(x) and v.values[0].attrs[0] == (1, 0) and a.shape[1] >= _NARROW else []
+    pairs = list(zip(v.values[::2], v.values[1::2], strict=True))
+    if all(_rows(a) and w.shape[0] > 0 and w.shape[1] >= _NARROW and len(w.shape) == 2 for a, w in pairs):
+        return [(a, w) for a, w in pairs]
+    return []
+
+
+def _rows(v: Value) -> bool:
+    return len(v.shape) == 2 and v.shape[0] == -1 and v.shape[1] > 0 and v.kind == "real"
+
+
+def _parts(v: Value, leaves: set[Value]) -> list[Value]:
+    if v.op == "cat" and v not in leaves and v.attrs[0] == 1 and all(a in leaves and _rows(a) for a in v.values):
+        return list(v.values)
+    return [v]
+
+
+@cache
+def _library(dtype: torch.dtype) -> Any:
+    """Return the native function; built once for each kind of number. Raises Unsupported."""
+    real = "float" if dtype == torch.float32 else "double"
+    text = (
+        f'#define RECURRA_VECTOR_BYTES {target().vector_bytes}\n#include "products.h"\n'
+        f'extern "C" void products(const int64_t* words) {{ recurra::run_products<{real}>(words); }}\n'
+    )
+    run: Any = build(text).library.products
+    run.argtypes = [ctypes.c_void_p]
+    run.restype = None
+    return run

@@ -1,0 +1,126 @@
+"""The native products after a loop, against PyTorch's own operations on the same epilogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from recurra.compiler.build import compiler
+from recurra.compiler.interpret import Evaluation
+from recurra.compiler.ir import Graph, Value
+from recurra.compiler.products import Strip, find_products
+from recurra.scan.epilogue import Epilogue
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler on this machine")
+
+ROWS = [0, 1, 5, 512, 1100]
+"""None, one, fewer than a tile, as many as are packed at once, and several times as many with a rest."""
+
+
+def _leaf(g: Graph, name: str, *shape: int) -> Value:
+    return g.input(name, shape, "real")
+
+
+def _product(g: Graph, *pairs: Value) -> Value:
+    return g.make("mm", pairs, (), (pairs[0].shape[0], pairs[1].shape[1]), "real")
+
+
+def _weight(g: Graph, m: int, n: int) -> list[Value]:
+    a, x = _leaf(g, "a", -1, m), _leaf(g, "x", -1, n)
+    return [_product(g, g.permute(a, (1, 0)), x), g.reshape(g.sum(a, [0]), (m,))]
+
+
+def _two_weights(g: Graph, m: int, n: int) -> list[Value]:
+    a, x, h = _leaf(g, "a", -1, m), _leaf(g, "x", -1, n), _leaf(g, "h", -1, 3)
+    turned = g.permute(a, (1, 0))
+    return [_product(g, turned, x), _product(g, turned, h), g.reshape(g.sum(a, [0]), (m,))]
+
+
+def _input(g: Graph, m: int, n: int) -> list[Value]:
+    a, w, v = _leaf(g, "a", -1, m), _leaf(g, "w", m, n), _leaf(g, "v", n, m)
+    return [_product(g, a, w), _product(g, a, g.permute(v, (1, 0))), _product(g, a, w, a, g.permute(v, (1, 0)))]
+
+
+def _joined(g: Graph, m: int, n: int) -> list[Value]:
+    both = g.cat([_leaf(g, "a", -1, m), _leaf(g, "b", -1, 2)], 1)
+    sides = g.cat([_leaf(g, "x", -1, n), _leaf(g, "h", -1, 5)], 1)
+    weight = _leaf(g, "w", m + 2, n)
+    turned = g.permute(both, (1, 0))
+    return [_product(g, turned, sides), _product(g, both, weight), g.reshape(g.sum(both, [0]), (m + 2,))]
+
+
+def _made_before(g: Graph, m: int, n: int) -> list[Value]:
+    a, x, w = _leaf(g, "a", -1, m), _leaf(g, "x", -1, n), _leaf(g, "w", m, n)
+    squared = g.point("mul", a, a)
+    product = _product(g, squared, w)
+    # The last stands on a product, so it has to wait for PyTorch.
+    return [product, _product(g, g.permute(squared, (1, 0)), x), _product(g, g.permute(product, (1, 0)), a)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (4, 3), (7, 33), (300, 40), (12, 64)])
+@pytest.mark.parametrize("make", [_weight, _two_weights, _input, _joined, _made_before])
+def test_an_epilogue_equals_pytorchs(
+    make: Callable[[Graph, int, int], list[Value]], m: int, n: int, rows: int, dtype: torch.dtype
+) -> None:
+    roots = make(Graph(), m, n)
+    given = _given(roots, rows, dtype)
+    fixed = {v: t for v, t in given.items() if v.shape[0] > 0}
+    like = torch.empty(0, dtype=dtype)
+
+    def strip(v: Value) -> Strip:
+        return Strip(given[v].data_ptr(), v.shape[1])
+
+    found = Epilogue(roots, list(given))(strip, given.__getitem__, fixed, rows, like)
+    whole = Evaluation(roots, list(given))
+    exact = whole({v: t.double() for v, t in given.items()}, rows, like.double())
+    # A sum of n products errs by at most n epsilons of the sum of their magnitudes; two such sums follow one another.
+    magnitudes = whole({v: t.double().abs() for v, t in given.items()}, rows, like.double())
+    terms = 2 * max(rows, 2 * m + 2, 1)
+    for a, b, size in zip(found, exact, magnitudes, strict=True):
+        assert a.shape == b.shape
+        assert bool(((a - b).abs() <= terms * torch.finfo(dtype).eps * size).all())
+
+
+def test_products_with_one_side_in_common_are_one_group() -> None:
+    roots = _two_weights(Graph(), 8, 16)
+    found = find_products(roots, _leaves(roots))
+    assert found is not None
+    assert found.results == roots
+    assert found.needed == []
+
+
+def test_two_threads_give_the_same_numbers() -> None:
+    roots = [*_weight(Graph(), 96, 80), *_input(Graph(), 96, 80)]
+    given = _given(roots, 2000, torch.float32)
+    fixed = {v: t for v, t in given.items() if v.shape[0] > 0}
+    epilogue = Epilogue(roots, list(given))
+    made: list[Sequence[Tensor]] = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        try:
+            made.append(epilogue(
+                lambda v: Strip(given[v].data_ptr(), v.shape[1]), given.__getitem__, fixed, 2000, torch.empty(0)
+            ))  # fmt: skip
+        finally:
+            torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for other in made[1:] for a, b in zip(made[0], other, strict=True))
+
+
+def _leaves(roots: Sequence[Value]) -> list[Value]:
+    seen: dict[Value, None] = {}
+    stack = list(roots)
+    while stack:
+        v = stack.pop()
+        stack += v.values
+        if v.op == "input":
+            seen[v] = None
+    return list(seen)
+
+
+def _given(roots: Sequence[Value], rows: int, dtype: torch.dtype) -> dict[Value, Tensor]:
+    return {v: torch.randn([rows if n < 0 else n for n in v.shape], dtype=dtype) for v in _leaves(roots)}
