@@ -19,7 +19,7 @@ from recurra.layers.layout import Layout
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
 from recurra.layers.streaming import stream_step
-from recurra.scan import Snapshot, forget_weights
+from recurra.scan import Snapshot, adopt, forget_weights
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -32,6 +32,19 @@ class _DropIn(nn.RNNBase):
 
     backend: str = "auto"
     """Which way to run; see `recurra.Recurrent`. Set it on the layer: `rnn.backend = "reference"`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._be_found()
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        self._be_found()
+
+    def _be_found(self) -> None:
+        """Have the cells ready for `torch.compile`, which cannot look on while they are made."""
+        adopt(self)
+        self._bound_cells()
 
     def _make_cell(self, input_size: int) -> Cell:
         """Return a cell with this layer's equation; its parameters are never used, only their names."""
@@ -103,7 +116,7 @@ class _DropIn(nn.RNNBase):
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
 
     def _stack(self) -> Stack:
-        return Stack(self._bound_cells(), self.dropout, self.training, self.backend)
+        return Stack(self._bound_cells(), self.dropout, self.training, self.backend, id(self))
 
     def _bound_cells(self) -> list[list[Cell]]:
         """Cells that read this module's own parameters, as they are at this moment.

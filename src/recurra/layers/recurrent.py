@@ -16,7 +16,7 @@ from recurra.layers.layout import Layout
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
 from recurra.layers.streaming import stream_step
-from recurra.scan import choose, forget_weights
+from recurra.scan import adopt, choose, forget_weights
 
 __all__ = ["CellFactory", "Directions", "Recurrent", "cell_factory"]
 
@@ -74,6 +74,11 @@ class Recurrent(nn.Module):
             self.layers.append(layer)
             width = sum(c.output_shape[0] for c in layer.cells)
         self.output_size = width
+        adopt(self)
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        adopt(self)
 
     def forward(
         self,
@@ -129,6 +134,10 @@ class Recurrent(nn.Module):
         stack = self._stack()
         return join_states(stack.cells, [c.initial_state(batch, device=device, dtype=dtype) for c in stack.cells])
 
+    def bound_cells(self) -> list[Cell]:
+        """Return the cells, in the order of layers and directions."""
+        return self._stack().cells
+
     def flatten_parameters(self) -> None:
         """Have packed weights packed anew, after a write that PyTorch cannot see (through `.data` or NumPy).
 
@@ -147,7 +156,9 @@ class Recurrent(nn.Module):
         return ", ".join(parts)
 
     def _stack(self) -> Stack:
-        return Stack([_directions(layer).cells for layer in self.layers], self.dropout, self.training, self.backend)
+        return Stack(
+            [_directions(layer).cells for layer in self.layers], self.dropout, self.training, self.backend, id(self)
+        )
 
 
 class Directions(nn.Module):

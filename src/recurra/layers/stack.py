@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recurra.core import Cell, State
 from recurra.core.errors import ArgumentError
-from recurra.scan import scan, step
+from recurra.scan import Result, scan, step
 
 __all__ = ["Stack", "StackResult"]
 
@@ -31,6 +31,8 @@ class Stack(NamedTuple):
     dropout: float
     training: bool
     backend: str
+    owner: int = 0
+    """The id of the module whose `bound_cells` these are, under which they were adopted; 0 for none."""
 
     @property
     def cells(self) -> list[Cell]:
@@ -54,10 +56,13 @@ class Stack(NamedTuple):
             x = self._between(x, depth)
             outputs: list[Tensor] = []
             for direction, cell in enumerate(layer):
-                y, last, states = scan(
+                state = next(given) if given is not None else None
+                y, last, states = self._opaque(
+                    len(final), cell, x, state, context, lengths, direction == 1, keep_states
+                ) or scan(
                     cell,
                     x,
-                    next(given) if given is not None else None,
+                    state,
                     context=context,
                     lengths=lengths,
                     reverse=direction == 1,
@@ -90,6 +95,19 @@ class Stack(NamedTuple):
             x, last = step(cell, x, state, context=context, active=active, backend=self.backend)
             final.append(last)
         return x, final
+
+    def _opaque(
+        self, index: int, cell: Cell, x: Tensor, state: State | None, context: tuple[Any, ...], lengths: Any,
+        reverse: bool, keep_states: bool,
+    ) -> Result | None:  # fmt: skip
+        """Run a cell as one operator, where `torch.compile` makes a graph of the surrounding model."""
+        if not torch.compiler.is_compiling() or not self.owner or context or keep_states:
+            return None
+        if self.backend not in ("auto", "cpp"):
+            return None
+        from recurra.scan.opaque import opaque
+
+        return opaque(self.owner, index, cell, x, state, lengths, reverse)
 
     def _between(self, x: Tensor, depth: int) -> Tensor:
         return F.dropout(x, self.dropout, self.training) if depth and self.dropout else x

@@ -5,6 +5,7 @@ from recurra.compiler.build import compiler as cpp_compiler
 from recurra.compiler.kernel import forget_weights
 from recurra.scan.backends import BACKENDS, Backend, choose
 from recurra.scan.binding import Snapshot
+from recurra.scan.owners import adopt
 from recurra.scan.problem import Problem, Result
 from recurra.scan.report import CellReport, report
 from recurra.scan.scan import scan
@@ -19,6 +20,7 @@ __all__ = [
     "Result",
     "Snapshot",
     "Stream",
+    "adopt",
     "cache_folder",
     "choose",
     "clear_cache",

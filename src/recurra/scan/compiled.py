@@ -22,7 +22,10 @@ from recurra.scan.programs import Program, program_for
 from recurra.scan.reference import reference
 from recurra.scan.trial import try_out
 
-__all__ = ["again", "automatic", "compiled", "explain", "obstacle", "run_program", "worth_it", "worth_streaming"]
+__all__ = [
+    "again", "automatic", "compiled", "explain", "obstacle", "ready", "run_program", "unfit", "worth_it",
+    "worth_streaming",
+]  # fmt: skip
 
 _WORTH_COMPILING = 2048
 """Entries of the state times rows times steps below which `auto` runs the loop: it takes less than a compiler's
@@ -50,7 +53,7 @@ def run_program(problem: Problem) -> Result:
     if obstacle(problem, own) is not None:
         return reference(problem)
     try:
-        program = _ready(problem, own)
+        program = ready(problem, own)
     except Unsupported:
         return reference(problem)
     _remember(problem, program, own)
@@ -96,7 +99,7 @@ def compiled(problem: Problem) -> Result:
     if reason is not None:
         raise BackendError(f"backend 'cpp' cannot run {name}: {reason}; use backend='auto'")
     try:
-        program = _ready(problem, own)
+        program = ready(problem, own)
     except Unsupported as refused:
         raise BackendError(f"backend 'cpp' cannot run {name}: {refused}; use backend='auto'") from refused
     _remember(problem, program, own)
@@ -110,7 +113,7 @@ def explain(problem: Problem) -> Program | str:
     if reason is not None:
         return reason
     try:
-        return _ready(problem, own)
+        return ready(problem, own)
     except Unsupported as refused:
         return str(refused)
 
@@ -120,9 +123,11 @@ def obstacle(problem: Problem, own: Mapping[str, Tensor]) -> str | None:
 
     own: the cell's tensors by name.
     """
-    active = mode()
-    if active is not None:
-        return active
+    return mode() or unfit(problem, own)
+
+
+def unfit(problem: Problem, own: Mapping[str, Tensor]) -> str | None:
+    """Return why no kernel takes these tensors; None if it does."""
     x = problem.x
     if x.dtype not in (torch.float32, torch.float64):
         return f"inputs of {x.dtype}, kernels exist for float32 and float64"
@@ -166,8 +171,10 @@ def _large(x: Tensor, width: int) -> bool:
     return wide or x.shape[0] * x.shape[1] * width >= _WORTH_COMPILING
 
 
-def _ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
-    """Return the program with its kernels built and tried out. Raises Unsupported, every time for the same reason."""
+def ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
+    """Return the program of a problem that has no obstacle, with its kernels built and tried out.
+
+    Raises Unsupported, every time for the same reason."""
     program = program_for(problem, False)
     train = torch.is_grad_enabled() and any(t.requires_grad for t in [*_given(problem), *own.values()])
     if program.refused is not None:

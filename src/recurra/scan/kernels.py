@@ -59,6 +59,10 @@ class Compiled:
         dtype = {"real": self._dtype, "int": torch.int64, "bool": torch.bool}[v.kind]
         return Form(slots, tuple(abs(n) for n in v.shape if n != -1), dtype)
 
+    def memory(self, steps: int) -> list[Form]:
+        """Return what the forward of a training step keeps: the history of every state, and what it saves."""
+        return [f._replace(slots=steps + 1) for f in self.states] + [self.form(v, steps) for v in self.saved]
+
     def kernel(self, name: str) -> Kernel:
         """Return "infer", "train" or "backward"; the last two are built together."""
         if name not in self._kernels:

@@ -37,7 +37,6 @@ class Run:
         self.lengths = problem.lengths
         self.dtype = problem.x.dtype
         self.sizes = (len(inputs.once), len(inputs.call), len(inputs.steps), len(inputs.state))
-        self._forms: list[Form] = []
 
     def split(self, flat: Sequence[Tensor]) -> LoopInputs:
         """Return a flat list of inputs by their kinds."""
@@ -76,8 +75,7 @@ class Run:
         into it. What the backward does read is among what it has to be given, so that writing into it is noticed.
         """
         c = self.compiled
-        forms = [f._replace(slots=self.steps + 1) for f in c.states] + [c.form(v, self.steps) for v in c.saved]
-        self._forms = forms
+        forms = c.memory(self.steps)
         memory = allocate(forms, self.batch, self.lengths is not None)
         held = places(forms, self.batch, memory)
         ports = _Ports()
@@ -102,7 +100,7 @@ class Run:
         p, derived = c.plan, c.plan.derived
         assert derived is not None
         assert p.backward is not None
-        before = places(self._forms, self.batch, kept[0])
+        before = places(c.memory(self.steps), self.batch, kept[0])
         states, saved = before[: len(c.states)], before[len(c.states) :]
         known: dict[Value, _Timed] = {
             **dict(zip(p.staged.loop_steps, inputs.steps, strict=True)),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Form", "Place", "allocate", "places"]
+__all__ = ["Form", "Place", "allocate", "memory_size", "places"]
 
 _LINE = 64
 """Bytes of a line of the cache: every value begins on one."""
@@ -56,7 +56,12 @@ class Place(NamedTuple):
 def allocate(forms: Sequence[Form], batch: int, zero: bool) -> Tensor:
     """Return memory for values, filled with zeros or not at all."""
     make = torch.zeros if zero else torch.empty
-    return make(sum(_lines(f, batch) for f in forms), dtype=torch.uint8)
+    return make(memory_size(forms, batch), dtype=torch.uint8)
+
+
+def memory_size(forms: Sequence[Form], batch: int) -> int:
+    """Return the bytes that `allocate` takes."""
+    return sum(_lines(f, batch) for f in forms)
 
 
 def places(forms: Sequence[Form], batch: int, memory: Tensor) -> list[Place]:
