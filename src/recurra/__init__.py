@@ -13,6 +13,7 @@ from recurra.scan import scan
 if TYPE_CHECKING:
     from recurra import learning
     from recurra.drawing import draw, equations
+    from recurra.learning import diagnose
     from recurra.tasks import load
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "Shared",
     "Wrapper",
     "compile_report",
+    "diagnose",
     "draw",
     "equations",
     "index_rows",
@@ -47,6 +49,8 @@ def __getattr__(name: str) -> Any:
         from recurra import drawing
 
         return getattr(drawing, name)
+    if name == "diagnose":
+        return importlib.import_module("recurra.learning").diagnose
     if name == "learning":
         return importlib.import_module("recurra.learning")
     raise AttributeError(f"module 'recurra' has no attribute {name!r}")

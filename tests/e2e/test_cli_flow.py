@@ -193,6 +193,19 @@ def test_demo_shows_samples_as_they_improve(tmp_path: Path) -> None:
     assert "--resume --steps 8" in stdout
 
 
+def test_diagnose_says_prints_and_draws(model: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be, that is the question. " * 30, encoding="utf-8")
+    code, stdout, stderr = call("diagnose", model, text, "--steps", 12, "--out", tmp_path / "seen")
+    assert code == 0, stderr
+    assert "The gradient" in stdout
+    assert "Lyapunov" in stdout
+    names = {"diagnosis.json", "gradient.svg", "terms.svg", "decay.svg", "influence.svg"}
+    assert {path.name for path in (tmp_path / "seen").iterdir()} == names
+    found = json.loads(call("diagnose", model, text, "--steps", 12, "--json")[1])
+    assert found == json.loads((tmp_path / "seen" / "diagnosis.json").read_text("utf-8"))
+
+
 def test_doctor_and_cells_tell_what_there_is() -> None:
     assert "threads" in call("doctor")[1]
     table = call("cells", "--hidden-size", 4, "--input-size", 3)[1]

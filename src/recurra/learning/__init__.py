@@ -2,8 +2,10 @@
 in closed form."""
 
 from recurra.learning.bptt import BPTT
+from recurra.learning.bptt_terms import BPTTTerms, bptt_terms
 from recurra.learning.checkpoint import Checkpoint, Counters, restore_weights
 from recurra.learning.clipping import clip_gradients, gradient_norm
+from recurra.learning.diagnosis import Diagnosis, diagnose, input_influence
 from recurra.learning.ekf import EKF, Annealed
 from recurra.learning.folder import FORMAT_VERSION, ModelFolder
 from recurra.learning.options import DEFAULT_EPOCHS, TrainerOptions
@@ -27,9 +29,11 @@ __all__ = [
     "RTRL",
     "UORO",
     "Annealed",
+    "BPTTTerms",
     "Carry",
     "Checkpoint",
     "Counters",
+    "Diagnosis",
     "JsonProgress",
     "LearningRule",
     "ModelFolder",
@@ -45,9 +49,12 @@ __all__ = [
     "Trainer",
     "TrainerOptions",
     "TruncatedBPTT",
+    "bptt_terms",
     "carried_tensors",
     "clip_gradients",
+    "diagnose",
     "gradient_norm",
+    "input_influence",
     "load_tensors",
     "make_optimizer",
     "restore_weights",

@@ -58,6 +58,20 @@ class StateForm:
         self.size = sum(self._sizes)
         """Floating numbers in the state of one row."""
 
+    @property
+    def layers(self) -> Tensor:
+        """`(n,)`: the layer that each floating number belongs to, by its place in a stacked or `PerLayer` tensor."""
+        numbers: list[Tensor] = []
+        places = _places(self._nesting)
+        for place, dim, shape, floating in zip(places, self._dims, self._shapes, self._floats, strict=True):
+            if not floating:
+                continue
+            layer = torch.full(shape, place)
+            if dim == 1 and len(shape):  # stacked: layers come before rows
+                layer = layer + torch.arange(shape[0]).view(-1, *[1] * (len(shape) - 1))
+            numbers.append(layer.flatten())
+        return torch.cat(numbers)
+
     def pack(self, state: Any) -> tuple[Tensor, list[Tensor]]:
         """Return `(numbers (B, n), others)`."""
         rows = [leaf.movedim(dim, 0) for leaf, dim in zip(state_leaves(state), self._dims, strict=True)]
@@ -90,3 +104,12 @@ class StateForm:
     def rows(self, state: Any) -> int:
         """Return the number of rows of a state."""
         return state_leaves(state)[0].shape[self._dims[0]]
+
+
+def _places(state: Any) -> list[int]:
+    """Return for each tensor its place in the `PerLayer` that it stands in, 0 where it stands in none."""
+    if isinstance(state, Tensor):
+        return [0]
+    if isinstance(state, PerLayer):
+        return list(range(len(state)))
+    return [place for entry in state for place in _places(entry)]
