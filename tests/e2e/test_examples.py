@@ -154,3 +154,14 @@ def test_the_benchmark_measures_both_and_writes_its_table(cell: str, tmp_path: P
         assert float(gap[1]) < 1e-5
     else:
         assert gap is None
+
+
+def test_the_reversal_writes_its_table_and_pictures(tmp_path: Path) -> None:
+    words = ["--steps", "2", "--seeds", "2", "--batch-size", "4", "--strings", "4", "--out", tmp_path / "reversal.md"]
+    run(ROOT / "benchmarks" / "reversal.py", *words)
+    lines = (tmp_path / "reversal.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if re.match(r"\| (reversal|copying)", line)]
+    assert len(rows) == 4
+    assert all(row.count("**") == 20 for row in rows)
+    for name in ("accuracy", "attention"):
+        assert (tmp_path / f"reversal_{name}.svg").read_text(encoding="utf-8").startswith("<svg")

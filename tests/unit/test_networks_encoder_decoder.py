@@ -42,6 +42,7 @@ from recurra.networks import (
     stacked,
     with_attention,
 )
+from recurra.testing import check_cell
 
 SAMPLE = ["elman", "lstm", "gru", "clockwork", "neural_turing_machine"]
 SYMBOLS, END, H = 6, 5, 4
@@ -313,6 +314,15 @@ def test_the_decoder_with_attention_is_a_cell_like_any(form: Any, kind: Any) -> 
     torch.testing.assert_close(layer(x, lengths=lengths, context=(states, mask))[0], y)
     layer.backend = "hoisted"
     torch.testing.assert_close(layer(x, lengths=lengths, context=(states, mask))[0], y)
+
+
+def test_it_keeps_every_law_of_a_cell_compiled_too() -> None:
+    mask = torch.arange(5) < torch.tensor([5, 2, 0, 4, 1, 3])[:, None]
+
+    def context(steps: int, batch: int) -> tuple[Tensor, Tensor]:
+        return torch.randn(batch, 5, 6), mask[:batch]
+
+    check_cell(with_attention("gru", lambda q: SoftAttention(General(q, 6))), 3, 4, context=context)
 
 
 def test_zoneout_may_lie_around_and_within_the_attention() -> None:

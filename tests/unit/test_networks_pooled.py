@@ -234,6 +234,30 @@ def test_gradients_are_right(pooling: str) -> None:
     assert torch.autograd.gradcheck(lambda x: network(Batch(x, lengths=LENGTHS))[0], x, fast_mode=True)
 
 
+@pytest.mark.parametrize("when", ["first", "every"])
+def test_gradients_of_one_to_many_are_right(when: str) -> None:
+    rnn = rc.Recurrent("lstm", 3, 4, batch_first=True)
+    network = OneToMany(nn.Identity(), rnn, nn.Linear(4, 2), 4, when).double()
+    x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: network(Batch(x))[0], x, fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        SingleLayer(2, 3),
+        WindowMLP(2, 3, [4], 1),
+        CNN([2, 4, 3], 2, dimensions=1, pool="average", last="average"),
+        CNN([2, 4, 3], 2, dimensions=1),
+    ],
+    ids=["layer", "window", "average", "max"],
+)
+def test_gradients_of_the_memoryless_are_right(network: nn.Module) -> None:
+    network = network.double()
+    x = torch.randn(2, 6, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: network(Batch(x, lengths=torch.tensor([6, 3])))[0], x, fast_mode=True)
+
+
 def test_sizes_that_do_not_fit_are_named() -> None:
     rnn = rc.Recurrent("gru", 3, 4, batch_first=True)
     with pytest.raises(ShapeError, match="expects 5 features, but the layer gives 4"):
