@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import recurra as rc
 
-BITS, BATCH = 8, 16
+BITS, BATCH = 8, 8
 RATES = (1e-3, 3e-4)
 LENGTHS = (10, 20, 30, 60)
 CELLS = {

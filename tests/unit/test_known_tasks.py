@@ -15,7 +15,7 @@ CONTESTANTS = {
     "learned_automaton": 1,
     "anbncn": 4,
     "continual_reber": 3,
-    "spike_distance": 2,
+    "spike_distance": 4,
     "selective_copying": 10,
     "ntm_copy": 2,
 }
