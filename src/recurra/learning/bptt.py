@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from recurra.core.errors import ArgumentError
+from recurra.learning.clipping import clip_state_gradient
 from recurra.learning.rule import Carry, StepLoss
 from recurra.learning.state_form import map_state
 from recurra.learning.stepper import Stepper, active_rows
@@ -23,16 +24,20 @@ class BPTT:
 
     recompute: the steps between states that are kept; what lies between two of them is computed again on the way
     back. None keeps everything; 0 takes about sqrt(T), so that memory grows with sqrt(T) at the price of one more
-    forward pass. Gradients are the same. No gradient goes into a state that was carried in.
+    forward pass. Gradients are the same. clip: bound of each element of the gradient that a state hands to the step
+    before, see `clip_state_gradient`; 0: none. No gradient goes into a state that was carried in.
 
     Source: Werbos, "Backpropagation through time: what it does and how to do it" (1990); recomputing in time: Chen, Xu,
     Zhang and Guestrin, "Training deep nets with sublinear memory cost" (2016), arXiv v2.
     """
 
-    def __init__(self, recompute: int | None = None) -> None:
+    def __init__(self, recompute: int | None = None, clip: float = 0.0) -> None:
         if recompute is not None and recompute < 0:
             raise ArgumentError(f"recompute must be zero (about sqrt(T)) or a number of steps, got {recompute}")
+        if clip < 0:
+            raise ArgumentError(f"clip must be zero (off) or above, got {clip}")
         self.recompute = recompute
+        self.clip = clip
 
     def accumulate(
         self,
@@ -53,10 +58,10 @@ class BPTT:
         for start in range(0, steps, max(every, 1)):
             span = range(start, min(start + every, steps))
             if self.recompute is None:
-                part, state = run_steps(stepper, inputs, targets, loss, state, active, span)
+                part, state = run_steps(stepper, inputs, targets, loss, state, active, span, self.clip)
             else:
                 part, state = checkpoint(
-                    run_steps, stepper, inputs, targets, loss, state, active, span, use_reentrant=False
+                    run_steps, stepper, inputs, targets, loss, state, active, span, self.clip, use_reentrant=False
                 )
             total = total + part
         if total.requires_grad:
@@ -72,6 +77,7 @@ def run_steps(
     state: Any,
     active: Sequence[Tensor | None],
     span: range,
+    clip: float = 0.0,
 ) -> tuple[Tensor, Any]:
     """Return the loss summed over the steps of `span`, with its graph, and the state after them."""
     total = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
@@ -81,6 +87,8 @@ def run_steps(
             continue
         y, state = stepper.step(inputs[t], state, rows)
         total = total + loss(y, target_rows(targets, t, rows))
+        if clip:
+            state = clip_state_gradient(state, clip)
     return total, state
 
 
