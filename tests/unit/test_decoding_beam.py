@@ -134,6 +134,23 @@ def test_it_stops_early() -> None:
     assert calls == 1
 
 
+def test_what_is_long_may_still_overtake_what_ended_early() -> None:
+    def step(ids: Tensor, state: Tensor, context: Any) -> tuple[Tensor, Tensor]:
+        # Half of all ends at once; the other half writes 1, 1, 1, 1, 1 for sure.
+        p = torch.where(state[0] == 0, torch.tensor([0.6, 0.4]), torch.tensor([1e-9, 1.0]))
+        p = torch.where(state[0] == 5, torch.tensor([1.0, 1e-9]), p)
+        return p.log(), state + 1
+
+    def best(alpha: float) -> Hypothesis:
+        options = BeamOptions(width=2, max_length=9, length_penalty=alpha)
+        first, state = torch.zeros(1, dtype=torch.int64), torch.zeros(1, 1, 1)
+        return beam_search(step, first, state, end=0, options=options)[0][0]
+
+    assert best(0.0).ids == ()
+    assert best(1.0).ids == (1, 1, 1, 1, 1)
+    assert best(1.0).score == pytest.approx(math.log(0.4) / (11 / 6), abs=1e-6)
+
+
 def test_rows_do_not_hear_each_other() -> None:
     net, options = network(), BeamOptions(width=3, n_best=3, max_length=6, length_penalty=0.8)
     together = search(net, options)

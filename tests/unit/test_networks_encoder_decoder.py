@@ -187,6 +187,21 @@ def test_what_lies_in_the_padding_has_no_influence() -> None:
     torch.testing.assert_close(net(BATCH)[0], net(wider)[0])
 
 
+def test_each_row_ends_with_its_own_end() -> None:
+    net = network("lstm")
+    outputs, final = net(BATCH)
+    expected, mask = net.expected(BATCH)
+    for row, n in enumerate(mask.sum(1).tolist()):
+        state, given = net.encode(BATCH)
+        symbols = torch.full((3,), net.decoder.begin)
+        for t in range(n):
+            _, state = net.step(symbols, state, given)
+            symbols = expected[:, t]
+        torch.testing.assert_close([s[:, row] for s in final], [s[:, row] for s in state])
+    padding = net.decoder.readout(torch.zeros(H, dtype=double)).expand_as(outputs)
+    torch.testing.assert_close(outputs[~mask], padding[~mask])
+
+
 def test_a_reversed_source_is_the_source_reversed() -> None:
     net = network()
     back = network()

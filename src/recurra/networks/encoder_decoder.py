@@ -115,7 +115,7 @@ class EncoderDecoder(nn.Module):
             )
         own, outputs = inputs[:, 0], list[Tensor]()
         for t in range(inputs.shape[1]):
-            symbols = torch.where(forced[:, t] | (t == 0), inputs[:, t], own)
+            symbols = torch.where(forced[:, t], inputs[:, t], own)
             x = self._inputs(symbols.unsqueeze(1), context)[:, 0]
             y, state = self.decoder.recurrent.step(x, state, self._cell_context(context), active=mask[:, t])
             outputs.append(self.decoder.readout(y))
