@@ -1,6 +1,6 @@
 """Copying, learned up to length 20 and asked for up to length 60: neural Turing machine and LSTM.
 
-    python benchmarks/ntm_copy.py [--quick] [--batches 10000] [--out benchmarks/results/ntm_copy.md]
+    python benchmarks/ntm_copy.py [--quick] [--batches 4000] [--out benchmarks/results/ntm_copy.md]
 
 The task (Graves, Wayne and Danihelka 2014, section 4.1): a mark, a sequence of random 8-bit vectors, another mark;
 then, while nothing is shown, the same vectors are to be given again. Lengths from 1 to 20 are drawn while training,
@@ -88,7 +88,7 @@ def wrong_bits(network: Copier, length: int) -> float:
 def main() -> None:
     """Choose each cell's rate, train every seed, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--batches", type=int, default=10_000)
+    parser.add_argument("--batches", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="five batches, to see that it runs")
     parser.add_argument("--out", type=Path, help="the table's file; in results/ if not given, none if quick")
