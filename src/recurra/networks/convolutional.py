@@ -77,11 +77,11 @@ class CNN(nn.Module):
         """Draw the network over one dimension: each layer's places, the pooling over all, the fully connected layer."""
         below = [diagram.vector(t, 0, f"x_{t}", "input") for t in range(1, steps + 1)]
         for k in range(1, len(self.channels)):
-            here = [diagram.vector(v.column, k, f"h{chr(39) * (k - 1)}_{t}") for t, v in enumerate(below, 1)]
+            here = [diagram.vector(v.column, k, "h" + "'" * (k - 1) + f"_{t}") for t, v in enumerate(below, 1)]
             for t, h in enumerate(here):
                 for d in (-1, 0, 1):
                     if 0 <= t + d < len(below):
-                        diagram.arrow(below[t + d], h, f"W{chr(39) * (k - 1)}_{d + 1}")
+                        diagram.arrow(below[t + d], h, "W" + "'" * (k - 1))
             below = here
         pooled = diagram.vector((steps + 1) / 2, len(self.channels), "c", "context")
         for h in below:

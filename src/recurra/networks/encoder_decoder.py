@@ -189,23 +189,26 @@ class EncoderDecoder(nn.Module):
 
     def draw_on(self, diagram: Any, steps: int) -> None:
         """Draw encoder and decoder, and what leads from one to the other."""
+        looks, many = self.decoder.attends or self.every is not None, max(1, steps - 1)
+        # Beside the encoder where one arrow leads to the decoder, above it where every state has its own.
+        left, row = (0.5, 3.5) if looks else (steps + 2, 1.0)
         h = [diagram.vector(t, 1, f"h_{t}") for t in range(steps + 1)]
+        states = [diagram.vector(left + t, row, f"h'_{t}") for t in range(many + 1)]
         for t in range(1, steps + 1):
             diagram.arrow(diagram.vector(t, 0, f"x_{t}", "input"), h[t], "U")
             diagram.arrow(h[t - 1], h[t], "W")
-        many, begin = max(1, steps - 1), steps + 2
-        states = [diagram.vector(begin + t, 1, f"h'_{t}") for t in range(many + 1)]
         if self.start is not None:
             diagram.arrow(h[-1], states[0], dashed=True)
         before = None
         for t in range(many):
             diagram.arrow(states[t], states[t + 1], "W'")
-            if self.decoder.attends or self.every is not None:
-                c = diagram.vector(begin + t + 0.5, 2.1, f"c_{t + 1}" if self.decoder.attends else "c", "context")
+            if looks:
+                name = f"c_{t + 1}" if self.decoder.attends else "c"
+                c = diagram.vector(left + t + 1, 2.4, name, "context")
                 for source in h[1:]:
-                    diagram.arrow(source, c, bend=-0.05)
+                    diagram.arrow(source, c)
                 diagram.arrow(c, states[t + 1], "C")
-            y = diagram.vector(begin + t + 1, 3.2, f"y_{t + 1}", "output")
+            y = diagram.vector(left + t + 1, row + 1.1, f"y_{t + 1}", "output")
             diagram.arrow(states[t + 1], y, "V")
             if before is not None and self.decoder.feedback:
                 diagram.arrow(before, states[t + 1], "U'")
