@@ -16,6 +16,7 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ import recurra as rc
 BITS, BATCH = 8, 8
 RATES = (1e-3, 3e-4)
 LENGTHS = (10, 20, 30, 60)
-CELLS = {
+CELLS: dict[str, tuple[int, dict[str, Any]]] = {
     "neural_turing_machine": (100, {"slots": 64, "width": 10}),
     "lstm": (64, {}),
 }
@@ -87,7 +88,7 @@ def wrong_bits(network: Copier, length: int) -> float:
 
 def main() -> None:
     """Choose each cell's rate, train every seed, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--batches", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="five batches, to see that it runs")
