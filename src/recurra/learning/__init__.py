@@ -26,6 +26,7 @@ from recurra.learning.rtrl import RTRL
 from recurra.learning.rule import Carry, LearningRule, StepLoss, carried_tensors, restored_carry
 from recurra.learning.snap import SnAp1
 from recurra.learning.stream_bptt import StreamBPTT
+from recurra.learning.stream_rule import RULES, StreamRule, stream_learner
 from recurra.learning.trainer import Result, Trainer, make_optimizer
 from recurra.learning.truncated_bptt import TruncatedBPTT
 from recurra.learning.uoro import UORO
@@ -37,6 +38,7 @@ __all__ = [
     "EKF",
     "FORMAT_VERSION",
     "RTRL",
+    "RULES",
     "UORO",
     "Annealed",
     "BPTTTerms",
@@ -57,6 +59,7 @@ __all__ = [
     "SnAp1",
     "StepLoss",
     "StreamBPTT",
+    "StreamRule",
     "Trainer",
     "TrainerOptions",
     "TruncatedBPTT",
@@ -79,6 +82,7 @@ __all__ = [
     "restore_weights",
     "restored_carry",
     "save_tensors",
+    "stream_learner",
     "temporal_activation_penalty",
     "weight_noise",
     "weight_penalty",

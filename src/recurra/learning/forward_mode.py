@@ -101,7 +101,7 @@ class ForwardMode:
         batch = inputs.shape[1]
         known = self._known.get(network)
         if known is None or any(name not in stepper.parameters for name in known.names):
-            known = self._known[network] = self._find(stepper, inputs, state)
+            known = self._known[network] = self._find(stepper, inputs, state, None if carry is None else carry.own)
         if carry is not None and carry.own:
             sparsity = Sparsity(carry.own["heard"], carry.own["sets"], carry.own["member"])
             if sparsity.member is known.layout.sparsity.member:
@@ -223,8 +223,9 @@ class ForwardMode:
         stepper.add_gradients({n: g + parts[n].view_as(g) if n in parts else g for n, g in direct.items()})
         return total.detach(), state, influence
 
-    def _find(self, stepper: Stepper, inputs: Tensor, state: Any) -> _Known:
-        """Find which parameters reach the state, and how; refuse what does not fit into memory."""
+    def _find(self, stepper: Stepper, inputs: Tensor, state: Any, own: Mapping[str, Tensor] | None) -> _Known:
+        """Find which parameters reach the state, and how; refuse what does not fit into memory. own: what is carried
+        knows the structure already, and a run that is resumed must round as one that was not stopped."""
         numbers, others = stepper.form.pack(state)
         batch = inputs.shape[1]
         generator = torch.Generator().manual_seed(0)
@@ -245,10 +246,12 @@ class ForwardMode:
             else [None] * len(stepper.parameters)
         )
         names = tuple(n for n, a, b in zip(made.own, reached, first, strict=True) if a is not None or b is not None)
-        own = {n: made.own[n] for n in names}
-        self._refuse_large(stepper, made, own, batch)
-        layout = Layout(probe(made.after, made.before, own), self.spread)
-        self._refuse(layout.entries * batch * stepper.like.element_size(), stepper, own, batch)
+        if own:
+            return _Known(names, Layout(Sparsity(own["heard"], own["sets"], own["member"]), self.spread))
+        leaves = {n: made.own[n] for n in names}
+        self._refuse_large(stepper, made, leaves, batch)
+        layout = Layout(probe(made.after, made.before, leaves), self.spread)
+        self._refuse(layout.entries * batch * stepper.like.element_size(), stepper, leaves, batch)
         return _Known(names, layout)
 
     def _of_initial_state(self, stepper: Stepper, known: _Known, batch: int) -> Influence | None:

@@ -21,7 +21,7 @@ from recurra.data.vocabulary import Vocabulary
 from recurra.decoding import Greedy, Sampler, free_run, until
 from recurra.heads import Softmax
 from recurra.layers import Recurrent
-from recurra.learning import ModelFolder, StreamBPTT, restore_weights
+from recurra.learning import RULES, ModelFolder, StreamBPTT, StreamRule, restore_weights, stream_learner
 from recurra.networks import Embedding, OneHot, Readout, Synchronous, TiedReadout
 from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
 
@@ -52,6 +52,9 @@ class LanguageModelOptions:
     backprop: int | None = _option(
         None, "steps the gradient goes back (k2), a multiple of the window (default: the window)"
     )
+    learning: Literal["tbptt", "bptt", "rtrl", "snap1", "uoro", "ekf", "dekf"] = _option(
+        "tbptt", "learning rule: tbptt, bptt (documents that fit in a window), rtrl, snap1, uoro, ekf or dekf"
+    )
     batch_size: int = _option(50, "streams read side by side")
     validation: float = _option(0.05, "share of the text, at its end, kept for validation")
     test: float = _option(0.0, "share of the text, at the very end, kept for a last test")
@@ -64,7 +67,8 @@ class LanguageModelOptions:
             most = _MOST_LAYERS if name == "layers" else _MOST
             if value is not None and not 1 <= value <= most:
                 raise ArgumentError(f"{name} must be at least 1 and at most {most:,}, got {value}")
-        for name, known in (("level", tuple(_UNITS)), ("embedding", ("learned", "one-hot"))):
+        choices = {"level": tuple(_UNITS), "embedding": ("learned", "one-hot"), "learning": ("tbptt", *RULES)}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if not 0.0 <= self.dropout < 1.0:
@@ -322,12 +326,18 @@ class _Training:
         require_window(encoded, options.window, "training")
         require_window(self._validation, options.window, "validation")
         self._reader = StreamReader(encoded, options.batch_size, options.window)
-        self._carry = StreamBPTT(model.network, (options.backprop or options.window) // options.window)
+        windows = (options.backprop or options.window) // options.window
+        self._carry = stream_learner(model.network, options.learning, windows)
+        if options.learning == "bptt" and (longest := max(map(len, encoded)) - 1) > options.window:
+            raise ArgumentError(f"bptt needs whole documents: give --window {longest:,}, or --learning tbptt")
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         return self._reader.batches(start)
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
+        if isinstance(self._carry, StreamRule):
+            tokens = batch.inputs.numel() if batch.lengths is None else int(batch.lengths.sum())
+            return self._carry.loss(batch, self._model.head.loss) / tokens, tokens
         loss, tokens = _loss(self._model.head, self._carry, batch)
         return loss / tokens, tokens
 
