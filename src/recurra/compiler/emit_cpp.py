@@ -10,6 +10,7 @@ is called with one address, of 64-bit words:
                                     how many steps each row has; both null where all have T
     scratch, ahead                  memory for values between groups, and for products computed ahead (null: none are)
     pack                            whether to pack the weights first
+    S                               the context's length, where that varies from call to call
     ports: 4 words each             pointer, stride in time, from row to row, and a mask for the slot of time (-1, or 1
                                     for two slots used in turn)
     what is carried: 2 words each   what it begins with (null: zeros), and where its end goes (null: nowhere)
@@ -22,11 +23,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recurra.compiler.access import coordinates_of
-from recurra.compiler.emit_scope import TYPES, Scope, loops, nested
+from recurra.compiler.emit_scope import TYPES, Scope, counted, loops, nested
 from recurra.compiler.emit_tiles import AHEAD, PORTS, Tiles
 from recurra.compiler.ir import Graph, Value, row_size
 from recurra.compiler.lower import Buffer, Group, Lowered, lower
 from recurra.compiler.plan import LoopPlan
+from recurra.compiler.varying import spelled
 
 __all__ = ["Emitted", "Port", "Target", "emit", "preamble"]
 
@@ -129,7 +131,7 @@ class _Emitter:
         pointers = "".join(self._pointer(b, p, when) for b, p, when in self._buffers)
         strides = "".join(f"  const long S{p} = a[{PORTS + 4 * p + 2}];\n" for p in ports)
         common = (
-            "  const long T = a[0], B = a[1], descend = a[3];\n"
+            "  const long T = a[0], B = a[1], descend = a[3], S = a[11];\n"
             "  const int64_t* lengths = (const int64_t*)a[7]; R* ahead = (R*)a[9];\n" + self._panels()
         )
         early, call = self._ahead(common)
@@ -154,7 +156,7 @@ class _Emitter:
         first = self.port(self._carried[0]) if self._carried else len(ports)
         carried = range(first, first + len(self._carried))
         tiles = self._tiles
-        return Emitted(code, self._ports, carried, tiles.panels, offset, tiles.early, AHEAD * tiles.room, tiles.flops)
+        return Emitted(spelled(code), self._ports, carried, tiles.panels, offset, tiles.early, AHEAD * tiles.room, tiles.flops)
 
     def _pointer(self, b: Buffer, p: int, when: str) -> str:
         kind, word = TYPES[b.kind], PORTS + 4 * p
@@ -264,7 +266,7 @@ class _Emitter:
             for k, v in enumerate(group.values):
                 operand = v.values[0]
                 name, lines = scope.value(operand, coordinates_of(operand.shape), m)
-                kept_lanes = f"L::template keep<{m}>({name}, {neutral})" if across else name
+                kept_lanes = counted("keep", m, f"{name}, {neutral}") if across else name
                 text += lines + combine.format(f"a{k}", kept_lanes) + "\n"
             scope.forget()
             return "{" + text + "}"

@@ -10,8 +10,12 @@ from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import MOVES, Value
 from recurra.compiler.lower import Buffer, Group, Lowered, Store
 from recurra.compiler.operations import POINTWISE
+from recurra.compiler.varying import varies
 
-__all__ = ["TYPES", "Scope", "Surroundings", "loops", "nested"]
+__all__ = ["REST", "TYPES", "Scope", "Surroundings", "counted", "loops", "nested"]
+
+REST = "rest"
+"""A number of lanes that is known at run time only."""
 
 TYPES = {"real": "R", "int": "int64_t", "bool": "uint8_t"}
 """The C++ type in memory of every kind of number."""
@@ -61,6 +65,12 @@ class Scope:
         d, n = dims[-1]
         lanes = self._e.lanes
         text = ""
+        if varies(n):
+            text += f"for (long j{d} = 0; j{d} + {lanes} <= {n}; j{d} += {lanes}) {{ {body(str(lanes))} }}\n"
+            self.forget()
+            text += f"if (const int rest = {n} % {lanes}) {{ const long j{d} = {n} - rest; {body(REST)} }}\n"
+            self.forget()
+            return nested(dims[:-1], text)
         if n >= lanes:
             text += f"for (long j{d} = 0; j{d} + {lanes} <= {n}; j{d} += {lanes}) {{ {body(str(lanes))} }}\n"
             self.forget()
@@ -132,8 +142,8 @@ class Scope:
         if step == 0:
             return f"L::one({address[0]}[{address[1]}])"
         if step == 1:
-            return f"L::template load<{m}>({address[0]} + {address[1]})"
-        return f"L::template gather<{m}>({address[0]} + {address[1]}, {step})"
+            return counted("load", m, f"{address[0]} + {address[1]}")
+        return counted("gather", m, f"{address[0]} + {address[1]}, {step}")
 
     def store(self, store: Store, v: Value, at: Coordinates, name: str, m: str) -> str:
         """Return the text that writes a value."""
@@ -143,8 +153,8 @@ class Scope:
         if step == 0:
             return f"L::template store<1>({pointer} + {index}, {name});\n"
         if step == 1:
-            return f"L::template store<{m}>({pointer} + {index}, {name});\n"
-        return f"L::template scatter<{m}>({pointer} + {index}, {step}, {name});\n"
+            return counted("store", m, f"{pointer} + {index}, {name}") + ";\n"
+        return counted("scatter", m, f"{pointer} + {index}, {step}, {name}") + ";\n"
 
     def _address(self, buffer: Buffer, where: Affine) -> tuple[tuple[str, str], int]:
         step = 0
@@ -169,8 +179,15 @@ class Scope:
         if kind == "int":
             return f"L::one(int64_t({int(number)}))"
         x = float(number)
+        if varies(x):
+            return f"L::one(R({int(x)}))"
         text = "NAN" if x != x else "INFINITY" if x == float("inf") else "-INFINITY" if x == -float("inf") else repr(x)
         return f"L::one(R({text}))"
+
+
+def counted(function: str, m: str, arguments: str) -> str:
+    """Return the call of a function on as many lanes as m says."""
+    return f"L::{function}({arguments}, {REST})" if m == REST else f"L::template {function}<{m}>({arguments})"
 
 
 def loops(shape: Sequence[int]) -> list[tuple[int, int]]:

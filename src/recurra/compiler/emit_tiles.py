@@ -16,13 +16,14 @@ from recurra.compiler.emit_scope import Scope, Surroundings
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import MOVES, Value, row_size
 from recurra.compiler.lower import Buffer, Group
+from recurra.compiler.varying import fixed
 
 __all__ = ["AHEAD", "PORTS", "Tiles"]
 
 AHEAD = 32
 """Steps in a chunk of products that are computed ahead."""
 
-PORTS = 11
+PORTS = 12
 """The word at which the ports begin."""
 
 _NARROW = 16
@@ -79,7 +80,7 @@ class Tiles:
     def write(self, group: Group, products: list[Value]) -> str:
         """Return the text of one group with matrix products in it."""
         e = self._e
-        folded, N = -group.shape[0], group.shape[1]
+        folded, N = -group.shape[0], fixed(group.shape[1], "mm", products[0].where)
         count = len(products)
         wide = max(1, min(4 // count, -(-N // e.lanes)))
         width = wide * e.lanes
@@ -211,7 +212,7 @@ class Tiles:
 
     def _panel(self, term: _Term, N: int, width: int) -> int:
         columns = [self._columns(w) for _, w in term.entries]
-        number, K = len(self.panels), term.inner
+        number, K = len(self.panels), fixed(term.inner, "mm")
         blocks = -(-N // width)
         self.panels.append((blocks * K * len(columns) * width, 2 * blocks))
         listed = ", ".join(f"{{{p}, {o}, {k}, {u}}}" for p, o, k, u in columns)

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from recurra.compiler.build import Built, build, target
 from recurra.compiler.emit_cpp import Emitted, emit, preamble
+from recurra.compiler.emit_tiles import PORTS
 from recurra.compiler.ir import Graph, Value
 from recurra.compiler.plan import LoopPlan
+from recurra.compiler.varying import actual
 
 __all__ = ["Kernel", "Rows", "compile_loops", "epoch", "forget_weights"]
 
@@ -27,9 +29,6 @@ def compile_loops(
     built = build(preamble(real, target()) + "".join(e.code for e in emitted.values()))
     return {name: Kernel(name, e, built, dtype) for name, e in emitted.items()}
 
-
-_HEAD = 11
-"""Words before the first port."""
 
 _epoch = [0]
 
@@ -73,14 +72,16 @@ class Kernel:
         batch: int,
         rows: Rows,
         descend: bool,
+        size: int,
     ) -> None:
         """Run.
 
         constants: the first ports, contiguous, from which weights are packed; ports: four words for every other one,
-        and ends: two for everything that is carried, as `emit_cpp` says; rows: which thread runs which rows, how far.
+        and ends: two for everything that is carried, as `emit_cpp` says; rows: which thread runs which rows, how far; size: the
+        context's length, where it varies.
         """
         made = self._emitted
-        scratch = torch.empty(made.scratch * batch, dtype=self._dtype) if made.scratch else None
+        scratch = torch.empty(actual(made.scratch, size) * batch, dtype=self._dtype) if made.scratch else None
         early = made.ahead and batch < _FEW_ROWS and steps > 1
         ahead = torch.empty(made.ahead * batch, dtype=self._dtype) if early else None
         # Packed anew at every call, which costs little, so that even a write that PyTorch cannot see is seen.
@@ -88,6 +89,7 @@ class Kernel:
         words = array("q", (
             steps, batch, rows.threads, descend, rows.first, rows.order, rows.counts, rows.lengths,
             0 if scratch is None else scratch.data_ptr(), 0 if ahead is None else ahead.data_ptr(), bool(panels),
+            size,
         ))  # fmt: skip
         for c in constants:
             words.extend((c.data_ptr(), 0, 0, 0))
@@ -107,13 +109,13 @@ class Kernel:
         """Return the words of single steps, but for `ports` ports and `ends` ends after the constants that are still
         zero, and what has to be kept as long as they are used. The weights are packed."""
         panels = self._memory()
-        words = array("q", (1, batch, rows.threads, 0, rows.first, rows.order, 0, 0, 0, 0, 0))
+        words = array("q", (1, batch, rows.threads, 0, rows.first, rows.order, 0, 0, 0, 0, 0, 0))
         for c in constants:
             words.extend((c.data_ptr(), 0, 0, 0))
         words.extend([0] * (4 * ports + 2 * ends))
         words.extend(self._addresses(panels))
         # A run over no rows packs, and does nothing else.
-        nothing = array("q", [0, 0, 1, 0, rows.nowhere, rows.order, 0, 0, 0, 0, bool(panels), *words[_HEAD:]])
+        nothing = array("q", [0, 0, 1, 0, rows.nowhere, rows.order, 0, 0, 0, 0, bool(panels), 0, *words[PORTS:]])
         self._run(nothing.buffer_info()[0])
         return words, panels
 

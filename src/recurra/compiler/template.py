@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["Template"]
@@ -24,8 +24,25 @@ class Template:
         """Return the keyword arguments."""
         return self._put(self._kwargs, env, values, batch)
 
+    def with_sizes(self, size: Callable[[int], int]) -> Template:
+        """Return a copy whose sizes are what a function makes of them."""
+        copy = Template((), {})
+        copy.tensors = self.tensors
+        copy._args, copy._kwargs = self._sized(self._args, size), self._sized(self._kwargs, size)
+        return copy
+
     def __repr__(self) -> str:
         return f"{self._args}, {self._kwargs}"
+
+    def _sized(self, a: Any, size: Callable[[int], int]) -> Any:
+        if isinstance(a, list):
+            return [self._sized(b, size) for b in a]
+        if isinstance(a, dict):
+            return {k: self._sized(v, size) for k, v in a.items()}
+        if isinstance(a, int) and not isinstance(a, bool):
+            return size(a)
+        factor = getattr(a, "factor", None)
+        return a if factor is None else type(a)(size(factor))
 
     def _keep(self, a: Any) -> Any:
         if isinstance(a, tuple) and len(a) == 2 and a[0] == "tensor":

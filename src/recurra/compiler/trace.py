@@ -1,6 +1,7 @@
 """Pass 1, trace: run the step on small real tensors, at two batch sizes, and write down what it does.
 
-What differs between the two runs is the batch: a user's constant cannot be mistaken for it. What differs in any
+What differs between the two runs is the batch: a user's constant cannot be mistaken for it. A third run, where a size
+of the context varies from call to call (`varying`), tells in the same way what grows with that. What differs in any
 other way (a number that depends on values, other operations) is refused. No gradient is recorded and nothing of the
 user's cell is changed: its modules are copied without their tensors' memory, the second time with other values in them.
 """
@@ -26,12 +27,15 @@ from recurra.compiler import vocabulary_reductions as _reductions  # noqa: F401 
 from recurra.compiler import vocabulary_shapes as _shapes  # noqa: F401  # pyright: ignore[reportUnusedImport]  (registers its rules)
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Dims, Graph, Value, verify
+from recurra.compiler.varying import UNIT, actual, varies
 from recurra.compiler.vocabulary import Event, Rows, Translator
 from recurra.core import Cell, call_step
 
 __all__ = ["Recording", "Spec", "Traced", "named_tensors", "record", "trace"]
 
 _BATCHES = (2, 5)
+_SIZES = (3, 7)
+"""The two lengths of a context whose length varies."""
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = str(Path(__file__).parent)
 
@@ -66,29 +70,32 @@ class Traced:
 
 def trace(cell: Cell, x: Spec, state: Sequence[Spec], context: Sequence[Spec]) -> Traced:
     """Trace `cell.step` and return its graph, verified. Raises Unsupported where the step cannot be a graph."""
-    runs = [record(cell, batch, x, state, context, noisy=batch != _BATCHES[0]) for batch in _BATCHES]
-    first, second = runs
-    if len(first.events) != len(second.events):
+    first, second = (record(cell, batch, x, state, context, noisy=batch != _BATCHES[0]) for batch in _BATCHES)
+    runs = [second]
+    if any(varies(n) for spec in context for n in spec.shape):
+        runs.append(record(cell, _BATCHES[0], x, state, context, size=_SIZES[1], noisy=True))
+    if any(len(first.events) != len(run.events) for run in runs):
         raise Unsupported("control flow", "the step does other operations for another batch or other values")
-    names = {p: name for name, p in first.leaves.items()}
+    specs = dict(zip(_argument_names(state, context), (x, *state, *context), strict=True))
     graph = Graph()
     translator = Translator(graph, x.dtype)
     leaf: dict[str, Value] = {}
     for name, number in first.leaves.items():
         shape, dtype = first.described[number]
-        rows = name.startswith(("x", "state.", "context.")) and second.described[number][0] != shape
-        dims: Dims = (-1, *shape[1:]) if rows else tuple(shape)
+        dims: Dims = tuple(shape)
+        if name in specs:
+            dims = (-1, *specs[name].shape) if specs[name].rows else specs[name].shape
         leaf[name] = translator.leaf(number, name, dims, dtype)
-    del names
     for number, tensor in first.constants.items():
-        other = second.constants.get(number)
-        if other is None or other.shape != tensor.shape or not torch.equal(other, tensor):
-            raise Unsupported("constant", "a tensor made in the step depends on the batch or on values")
+        for run in runs:
+            other = run.constants.get(number)
+            if other is None or other.shape != tensor.shape or not torch.equal(other, tensor):
+                raise Unsupported("constant", "a tensor made in the step depends on the batch or on values")
         translator.constant(number, tensor)
-    for one, two in zip(first.events, second.events, strict=True):
-        translator.event(_merge(one, two))
+    for events in zip(first.events, *(run.events for run in runs), strict=True):
+        translator.event(_merge(*events))
     outs = [translator.values.get(n) for n in first.outputs]
-    if any(o is None for o in outs) or first.outputs != second.outputs:
+    if any(o is None for o in outs) or any(first.outputs != run.outputs for run in runs):
         raise Unsupported("output", "the step returns something that is not made from its arguments by operations")
     y, *new = (translator.output(o) for o in outs if o is not None)
     for k, (value, spec) in enumerate(zip(new, state, strict=True)):
@@ -221,9 +228,17 @@ class _Recorder(TorchDispatchMode):
 
 
 def record(
-    cell: Cell, batch: int, x: Spec, state: Sequence[Spec], context: Sequence[Spec], noisy: bool = False
+    cell: Cell,
+    batch: int,
+    x: Spec,
+    state: Sequence[Spec],
+    context: Sequence[Spec],
+    size: int = _SIZES[0],
+    noisy: bool = False,
 ) -> Recording:
     """Run `cell.step` once, on copies of the cell's tensors (changed a little, if noisy), and record what it does.
+
+    size: what sizes that vary from call to call stand for.
 
     Raises Unsupported where it draws random numbers, looks at values, or writes into what it was given.
     """
@@ -235,7 +250,7 @@ def record(
         copies[id(tensor)] = copy
         run.leaves[f"cell.{name}"] = run.add(copy)
     twin = _twin(cell, copies)
-    made = [_example(spec, batch, generator) for spec in (x, *state, *context)]
+    made = [_example(spec, batch, size, generator) for spec in (x, *state, *context)]
     for name, tensor in zip(_argument_names(state, context), made, strict=True):
         run.leaves[name] = run.add(tensor)
     given, carried, rest = made[0], tuple(made[1 : 1 + len(state)]), tuple(made[1 + len(state) :])
@@ -253,8 +268,9 @@ def _argument_names(state: Sequence[Spec], context: Sequence[Spec]) -> list[str]
     return ["x", *(f"state.{k}" for k in range(len(state))), *(f"context.{k}" for k in range(len(context)))]
 
 
-def _example(spec: Spec, batch: int, generator: torch.Generator) -> Tensor:
-    shape = (batch, *spec.shape) if spec.rows else spec.shape
+def _example(spec: Spec, batch: int, size: int, generator: torch.Generator) -> Tensor:
+    sizes = [actual(n, size) for n in spec.shape]
+    shape = [batch, *sizes] if spec.rows else sizes
     if spec.dtype.is_floating_point:
         return torch.rand(shape, generator=generator, dtype=spec.dtype) * 2 - 1
     if spec.dtype == torch.bool:
@@ -304,37 +320,49 @@ def _replace(a: Any, number: Callable[[Tensor], int]) -> Any:
     return a
 
 
-def _merge(one: Event, two: Event) -> Event:
-    """Make one event of the same event in both runs, with `Rows` where a number is a multiple of the batch."""
-    if one.name != two.name or one.results != two.results:
+def _merge(one: Event, two: Event, third: Event | None = None) -> Event:
+    """Make one event of the same event in all runs, with `Rows` where a number is a multiple of the batch."""
+    three = one if third is None else third
+    if not one.name == two.name == three.name or not one.results == two.results == three.results:
         raise Unsupported(one.name, "the step does other operations for another batch or other values", one.where)
 
-    def merge(a: Any, b: Any) -> Any:
+    def merge(a: Any, b: Any, c: Any) -> Any:
         if isinstance(a, tuple | list):
-            if not isinstance(b, tuple | list) or len(a) != len(b):
+            if any(not isinstance(o, tuple | list) or len(a) != len(o) for o in (b, c)):
                 raise Unsupported(one.name, "an argument's length depends on the batch", one.where)
-            return type(a)(merge(p, q) for p, q in zip(a, b, strict=True))
+            return type(a)(merge(*parts) for parts in zip(a, b, c, strict=True))
         if isinstance(a, dict):
-            return {k: merge(v, b[k]) for k, v in a.items()}
-        if isinstance(a, int) and not isinstance(a, bool) and a != b:
-            small, large = _BATCHES
-            factor, rest = divmod(b - a, large - small)
-            if rest or factor * small != a or factor <= 0:
-                raise Unsupported(
-                    one.name, f"a size depends on the batch in another way than n * B ({a}, {b})", one.where
-                )
-            return Rows(factor)
-        if isinstance(a, float) and a != b and not (a != a and b != b):
-            raise Unsupported(one.name, f"a number depends on the batch or on values ({a}, {b})", one.where)
+            return {k: merge(v, b[k], c[k]) for k, v in a.items()}
+        if isinstance(a, int) and not isinstance(a, bool) and not a == b == c:
+            return _size(one, a, b, c)
+        if isinstance(a, float) and any(a != o and not (a != a and o != o) for o in (b, c)):
+            raise Unsupported(one.name, f"a number depends on the batch or on values ({a}, {b}, {c})", one.where)
         return a
 
     shapes = [
-        None if s is None else tuple(_dim(d) for d in merge(s, t)) for s, t in zip(one.shapes, two.shapes, strict=True)
+        None if s is None else tuple(_dim(d) for d in merge(s, t, u))
+        for s, t, u in zip(one.shapes, two.shapes, three.shapes, strict=True)
     ]
     return Event(
-        one.function, one.name, merge(one.args, two.args), merge(one.kwargs, two.kwargs), one.results, shapes,
-        one.dtypes, one.many, one.stopped, one.where, one.written,
+        one.function, one.name, merge(one.args, two.args, three.args), merge(one.kwargs, two.kwargs, three.kwargs),
+        one.results, shapes, one.dtypes, one.many, one.stopped, one.where, one.written,
     )  # fmt: skip
+
+
+def _size(event: Event, a: int, b: int, c: int) -> int | Rows:
+    """Return a size by what it was for the small batch, the large one, and the small one with a longer context."""
+    small, large = _BATCHES
+    rows = a != b
+    if rows and (a <= 0 or a % small or b != a // small * large or c % small):
+        raise Unsupported(event.name, f"a size depends on the batch in another way than n * B ({a}, {b})", event.where)
+    short, long = (a // small, c // small) if rows else (a, c)
+    slope, rest = divmod(long - short, _SIZES[1] - _SIZES[0])
+    if rest:
+        raise Unsupported(
+            event.name, f"a size depends on the context's length S in another way than a * S + b ({a}, {c})", event.where
+        )
+    n = slope * UNIT + short - slope * _SIZES[0]
+    return Rows(n) if rows else n
 
 
 def _dim(d: Any) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Arg, Dims, Graph, Value, has_rows
 from recurra.compiler.template import Template
+from recurra.compiler.varying import fixed
 
 __all__ = ["RULES", "Call", "Event", "Rows", "Translator", "refuse_rows", "rule"]
 
@@ -77,6 +78,10 @@ class Call:
     def known(self, v: Value) -> Tensor | None:
         """Return the tensor that a value is, if the step made it from Python numbers alone."""
         return self._translator.constants.get(v)
+
+    def fixed(self, size: int) -> int:
+        """Return a size; raise Unsupported if it varies from call to call."""
+        return fixed(size, self.event.name, self.event.where)
 
     def refuse(self, reason: str) -> Unsupported:
         """Return the error that says why this operation cannot be compiled."""

@@ -95,7 +95,7 @@ def _gather(c: Call) -> Value:
             v = c.graph.slice(v, d, 0, n)
     size, count = v.shape[dim], index.shape[dim]
     lead, trail = v.shape[:dim], v.shape[dim + 1 :]
-    numbers = _spread(c, torch.arange(size), dim, len(v.shape) + 1)
+    numbers = _spread(c, torch.arange(c.fixed(size)), dim, len(v.shape) + 1)
     chosen = c.point("eq", numbers, c.graph.reshape(index, (*lead, 1, count, *trail)))
     return _sum_of_chosen(c, chosen, c.graph.reshape(v, (*lead, size, 1, *trail)), dim, c.shape)
 
@@ -108,7 +108,7 @@ def _index_fill(c: Call) -> Value:
     if isinstance(number, Value) or has_rows(index.shape):
         raise c.refuse("with other than a number, at other places for each row")
     index = c.graph.reshape(index, (1, row_size(index.shape)))
-    same = c.point("eq", c.graph.reshape(c.constant(torch.arange(v.shape[dim])), (v.shape[dim], 1)), index)
+    same = c.point("eq", c.graph.reshape(c.constant(torch.arange(c.fixed(v.shape[dim]))), (v.shape[dim], 1)), index)
     filled = c.point("gt", c.graph.amax(c.graph.point("to_real", same), [1], keep=False), 0.5)
     shape = tuple(n if d == dim else 1 for d, n in enumerate(v.shape))
     return c.graph.point("where", c.graph.reshape(filled, shape), c.real(number), v, kind=v.kind)
@@ -153,7 +153,7 @@ def _as_index(c: Call, number: Value, dim: int, keep: bool) -> Value:
 
 def _numbers(c: Call, v: Value, dim: int) -> Value:
     """Return 0.0, 1.0, ... along a dimension of v."""
-    return c.graph.point("to_real", _spread(c, torch.arange(v.shape[dim]), dim, len(v.shape)))
+    return c.graph.point("to_real", _spread(c, torch.arange(c.fixed(v.shape[dim])), dim, len(v.shape)))
 
 
 def _spread(c: Call, numbers: Tensor, dim: int, dims: int) -> Value:
@@ -176,7 +176,7 @@ def _picked(c: Call, v: Value, dim: int, index: Any) -> Value:
     if has_rows(index.shape) and has_rows(v.shape):
         raise c.refuse("of each row by the row's own numbers; use gather")
     index = c.graph.point("where", c.point("lt", index, 0), c.point("add", index, size), index, kind="int")
-    numbers = _spread(c, torch.arange(size), len(lead) + len(index.shape), len(v.shape) + len(index.shape))
+    numbers = _spread(c, torch.arange(c.fixed(size)), len(lead) + len(index.shape), len(v.shape) + len(index.shape))
     chosen = c.point("eq", numbers, c.graph.reshape(index, (*[1] * len(lead), *index.shape, *[1] * (1 + len(trail)))))
     entries = c.graph.reshape(v, (*lead, *[1] * len(index.shape), size, *trail))
     return _sum_of_chosen(c, chosen, entries, len(lead) + len(index.shape), (*lead, *index.shape, *trail))

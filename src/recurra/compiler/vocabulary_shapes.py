@@ -204,7 +204,7 @@ def _batched_product(g: Graph, a: Value, b: Value, c: Call) -> Value:
     if k < 0:
         raise c.refuse("it mixes the batch's rows")
     if n > 0 and i < 0 and not has_rows(b.shape):
-        parts = [g.mm(_matrix(g, a, q), _matrix(g, b, q)) for q in range(n)]
+        parts = [g.mm(_matrix(g, a, q), _matrix(g, b, q)) for q in range(c.fixed(n))]
         return g.cat([g.reshape(p, (1, i, j)) for p in parts], 0)
     if n > 0 and j < 0 and not has_rows(a.shape):
         flipped = _batched_product(g, g.permute(b, (0, 2, 1)), g.permute(a, (0, 2, 1)), c)

@@ -204,7 +204,10 @@ def _prepare(problem: Problem, program: Program, train: bool) -> None:
     try:
         with torch.inference_mode(False):
             keep = problem.keep_states
-            made = program.compiled.setdefault(keep, Compiled(program.plan(keep), problem.x.dtype))
+            if keep not in program.compiled:
+                kernels = program.kernels(keep, problem.x.dtype)
+                program.compiled[keep] = Compiled(program.plan(keep), problem.x.dtype, kernels, program.size)
+            made = program.compiled[keep]
             try_out(problem, lambda small: around(small, program, compiled_loop), train)
             made.tried = train
     except Unsupported as refused:

@@ -1,4 +1,4 @@
-"""The kernels of one program, and what their calls have to know, found out once."""
+"""The kernels of one plan, and what their calls have to know, found out once."""
 
 from __future__ import annotations
 
@@ -13,40 +13,59 @@ from recurra.compiler.plan import Plan
 from recurra.scan.epilogue import Epilogue
 from recurra.scan.workspace import Form
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "Kernels"]
+
+
+class Kernels:
+    """The kernels of one plan, built when they are first needed."""
+
+    def __init__(self, plan: Plan, dtype: torch.dtype) -> None:
+        self._plan, self._dtype = plan, dtype
+        self._built: dict[str, Kernel] = {}
+
+    def __getitem__(self, name: str) -> Kernel:
+        """Return "infer", "train" or "backward"; the last two are built together."""
+        if name not in self._built:
+            p = self._plan
+            assert p.backward is not None
+            if name == "infer":
+                loops = [("infer", p.forward, _own_outputs(p))]
+            else:
+                written = [v for v, kind in _sources(p) if kind[0] == "result"]
+                loops = [("train", p.forward, p.forward.results), ("backward", p.backward, written)]
+            self._built.update(compile_loops(p.staged.traced.graph, loops, self._dtype))
+        return self._built[name]
 
 
 class Compiled:
-    """The kernels of one plan, built when they are first needed.
+    """How a plan runs by its kernels.
 
-    tried: whether they have equalled the loop with gradients (True) or without (False); None before the first trial.
+    kernels: those of the plan, or of the one that it was brought to its sizes from; size: the context's length, where
+    that varies from call to call. tried: whether they have equalled the loop with gradients (True) or without (False);
+    None before the first trial.
     """
 
-    def __init__(self, plan: Plan, dtype: torch.dtype) -> None:
+    def __init__(self, plan: Plan, dtype: torch.dtype, kernels: Kernels, size: int = 0) -> None:
         self.plan = p = plan
+        self.kernels, self.size = kernels, size
         self.tried: bool | None = None
         self._dtype = dtype
-        self._kernels: dict[str, Kernel] = {}
         derived, backward = p.derived, p.backward
         assert derived is not None
         assert backward is not None
-        self.aliases = [next((k for k, n in enumerate(p.new) if n is o), None) for o in p.outputs]
+        self.aliases = _aliases(p)
         """For every output, the state that it is."""
-        self.own_outputs = list(dict.fromkeys(o for o, a in zip(p.outputs, self.aliases, strict=True) if a is None))
+        self.own_outputs = _own_outputs(p)
         self.saved = p.forward.saved
+        """What the forward writes for the backward alone."""
         self.states = [self.form(v, 1) for v in p.staged.state]
         held = [c.before for c in (*derived.carried, *derived.histories)]
         self.finals = Evaluation([v for v in derived.finals if v is not None], [*p.staged.loop_once, *held])
         self.call_grads = Evaluation([v for v in derived.call_grads if v is not None], [*p.staged.loop_once, *held])
-        histories = [c.after for c in backward.histories]
-        known = {v: ("history", k) for k, v in enumerate(histories)}
-        known |= {v: ("saved", k) for k, v in enumerate(self.saved) if v not in known}
-        known |= {v: ("output", k) for k, v in enumerate(self.own_outputs) if v not in known}
-        known |= {v: ("new", k) for k, v in enumerate(p.new) if v not in known}
-        self.sources = [known.get(v, ("result", 0)) for v in backward.results]
+        sources = _sources(p)
+        self.sources = [kind for _, kind in sources]
         """Where every result of the backward is found, if it need not be written."""
-        results = zip(backward.results, self.sources, strict=True)
-        self.written = list(dict.fromkeys(v for v, (kind, _) in results if kind == "result"))
+        self.written = list(dict.fromkeys(v for v, kind in sources if kind[0] == "result"))
         self.given = set(backward.results[: len(p.step_grads)])
         """Results of the backward that the caller gets."""
         self.once = sorted(derived.epilogue_once)
@@ -63,19 +82,6 @@ class Compiled:
         """Return what the forward of a training step keeps: the history of every state, and what it saves."""
         return [f._replace(slots=steps + 1) for f in self.states] + [self.form(v, steps) for v in self.saved]
 
-    def kernel(self, name: str) -> Kernel:
-        """Return "infer", "train" or "backward"; the last two are built together."""
-        if name not in self._kernels:
-            p = self.plan
-            graph = p.staged.traced.graph
-            if name == "infer":
-                loops = [("infer", p.forward, self.own_outputs)]
-            else:
-                assert p.backward is not None
-                loops = [("train", p.forward, p.forward.results), ("backward", p.backward, self.written)]
-            self._kernels.update(compile_loops(graph, loops, self._dtype))
-        return self._kernels[name]
-
     def epilogue(self, once: Sequence[int], late: Sequence[int]) -> Epilogue:
         """Return what computes the wanted gradients of parameters and of inputs."""
         key = (tuple(once), tuple(late))
@@ -85,3 +91,21 @@ class Compiled:
             roots = [*(derived.epilogue_once[k] for k in once), *(derived.epilogue_steps[k] for k in late)]
             self._epilogues[key] = Epilogue(roots, self._leaves)
         return self._epilogues[key]
+
+
+def _aliases(p: Plan) -> list[int | None]:
+    return [next((k for k, n in enumerate(p.new) if n is o), None) for o in p.outputs]
+
+
+def _own_outputs(p: Plan) -> list[Value]:
+    return list(dict.fromkeys(o for o, alias in zip(p.outputs, _aliases(p), strict=True) if alias is None))
+
+
+def _sources(p: Plan) -> list[tuple[Value, tuple[str, int]]]:
+    """Return every result of the backward, and where it is found: in what pool, at which place."""
+    assert p.backward is not None
+    known = {c.after: ("history", k) for k, c in reversed(list(enumerate(p.backward.histories)))}
+    for kind, values in (("saved", p.forward.saved), ("output", _own_outputs(p)), ("new", p.new)):
+        for k, v in enumerate(values):
+            known.setdefault(v, (kind, k))
+    return [(v, known.get(v, ("result", 0))) for v in p.backward.results]

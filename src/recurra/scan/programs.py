@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -17,10 +16,12 @@ from recurra.compiler.errors import Unsupported
 from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Value, has_rows, topological
 from recurra.compiler.linear import Recurrence, recurrences
-from recurra.compiler.plan import Plan, plan
+from recurra.compiler.plan import Plan
 from recurra.compiler.stage import Staged, stage
 from recurra.compiler.trace import Spec, trace
 from recurra.core import Shared
+from recurra.scan.any_length import OneLength, Planned, length_of, unit_shape
+from recurra.scan.kernels import Kernels
 from recurra.scan.problem import Problem
 
 __all__ = ["Program", "program_for"]
@@ -32,8 +33,9 @@ _MOST_SHAPES = 8
 class Program:
     """One cell's step, traced and staged, with what runs around the loop ready to be evaluated."""
 
-    def __init__(self, staged: Staged, problem: Problem) -> None:
-        self.staged = staged
+    def __init__(self, source: Planned | OneLength, problem: Problem) -> None:
+        self.staged = staged = source.staged
+        self.size = source.size
         self.names = list(staged.traced.parameters)
         traced = staged.traced
         fixed = [*traced.parameters.values(), *traced.constants]
@@ -48,16 +50,16 @@ class Program:
         self.refused = staged.foreign
         self.compiled: dict[bool, Any] = {}
         """The kernels, by whether the states of all steps are among what they return."""
-        self._plans: dict[bool, Plan] = {}
+        self._source = source
         self._recurrences: list[Recurrence] | Unsupported | None = None
 
     def plan(self, keep_states: bool = False) -> Plan:
         """Return the plan with its backward. keep_states: the new state counts as output, after all others."""
-        with _lock:
-            if keep_states not in self._plans:
-                s = self.staged
-                self._plans[keep_states] = plan(replace(s, outputs=[*s.outputs, *s.new]) if keep_states else s)
-            return self._plans[keep_states]
+        return self._source.plan(keep_states)
+
+    def kernels(self, keep_states: bool, dtype: torch.dtype) -> Kernels:
+        """Return the kernels of that plan."""
+        return self._source.kernels(keep_states, dtype)
 
     def recurrences(self) -> list[Recurrence]:
         """Return how the step is linear in its state. Raises Unsupported, each time with the same reason."""
@@ -109,27 +111,54 @@ def _make(problem: Problem, hoist: bool) -> Program | Unsupported:
     count = _shapes[type(problem.cell)] = _shapes.get(type(problem.cell), 0) + 1
     try:
         context = _flat(problem)
-        per_step = range(len(problem.per_call), len(context))
         if any(not isinstance(c, Shared | Tensor) for c in context):
             return Unsupported("context", "an entry is not a tensor")
-        specs = [
-            Spec(tuple(c.tensor.shape), c.tensor.dtype, rows=False) if isinstance(c, Shared)
-            else Spec(tuple(c.shape[2:] if k in per_step else c.shape[1:]), c.dtype)
-            for k, c in enumerate(context)
-        ]  # fmt: skip
         if not problem.x.is_floating_point():
             return Unsupported("input", f"inputs of {problem.x.dtype}")
         if context and count > 64 * _MOST_SHAPES:
             return Unsupported("context", "its shapes change from call to call")
-        x = Spec(tuple(problem.x.shape[2:]), problem.x.dtype)
-        state = [Spec(tuple(s.shape[1:]), s.dtype) for s in problem.state]
-        with torch.no_grad():
-            traced = trace(problem.cell, x, state, specs)
-            return Program(stage(traced, per_step, hoist), problem)
+        size = 0 if hoist else length_of(problem)
+        if size:
+            whole = _for_any_length(problem, size)
+            if whole is not None:
+                return Program(OneLength(whole, size), problem)
+        return Program(Planned(_staged(problem, 0, hoist)), problem)
     except Unsupported as refused:
         return refused
     except Exception as error:
         return Unsupported("trace", f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _for_any_length(problem: Problem, size: int) -> Planned | None:
+    """Return the step for every length of its context; None where it is tied to the one it has."""
+    key = (_key(problem, size), "any length")
+    if key not in _whole:
+        while len(_whole) >= _MOST_PROGRAMS:
+            _whole.pop(next(iter(_whole)))
+        try:
+            _whole[key] = Planned(_staged(problem, size, False))
+        except Exception:  # whatever it is will be said of the step at its own length
+            _whole[key] = None
+        _alive[key] = problem.cell.__dict__.copy()
+    return _whole[key]
+
+
+_whole: dict[Any, Planned | None] = {}
+
+
+def _staged(problem: Problem, size: int, hoist: bool) -> Staged:
+    """Trace and stage. size: the length of the context that is to vary, 0 for none. Raises Unsupported."""
+    specs = [
+        Spec(unit_shape(c, size), c.tensor.dtype if isinstance(c, Shared) else c.dtype, not isinstance(c, Shared))
+        for c in problem.per_call
+    ]
+    count = len(specs)
+    specs += [Spec(tuple(c.shape[2:]), c.dtype) for c in problem.per_step]
+    x = Spec(tuple(problem.x.shape[2:]), problem.x.dtype)
+    state = [Spec(tuple(s.shape[1:]), s.dtype) for s in problem.state]
+    with torch.no_grad():
+        traced = trace(problem.cell, x, state, specs)
+        return stage(traced, range(count, len(specs)), hoist)
 
 
 def _fixed(results: list[Value], staged: Staged) -> list[Value]:
@@ -148,11 +177,12 @@ def _flat(problem: Problem) -> list[Any]:
     return [*problem.per_call, *problem.per_step]
 
 
-def _key(problem: Problem) -> Any:
+def _key(problem: Problem, size: int = 0) -> Any:
+    """Return everything that a step may depend on; size: the length of the context that does not count."""
     cell, x = problem.cell, problem.x
     context = tuple(
         (tuple(c.tensor.shape), c.tensor.dtype, "shared") if isinstance(c, Shared)
-        else (tuple(c.shape[1:]), c.dtype) if isinstance(c, Tensor) else type(c)
+        else (unit_shape(c, size), c.dtype) if isinstance(c, Tensor) else type(c)
         for c in problem.per_call
     )  # fmt: skip
     per_step = tuple((tuple(c.shape[2:]), c.dtype) for c in problem.per_step)

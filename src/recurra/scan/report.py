@@ -94,7 +94,7 @@ def _describe(name: str, program: Program, size: int, linear: str) -> CellReport
     plan = program.plan()
     forward = plan.forward
     own = [v for v in forward.results if not any(v is o for o in plan.outputs)]
-    kernel = program.compiled[False].kernel("train")
+    kernel = program.compiled[False].kernels["train"]
     moved = [
         *forward.per_step,
         *forward.results,

@@ -12,6 +12,7 @@ from recurra.compiler.interpret import size_of
 from recurra.compiler.ir import Value
 from recurra.compiler.kernel import Kernel
 from recurra.compiler.products import Strip
+from recurra.compiler.varying import actual
 from recurra.scan.dealing import deal
 from recurra.scan.hoisted import Folded, LoopInputs
 from recurra.scan.kernels import Compiled
@@ -61,7 +62,7 @@ class Run:
                 finals.append(ports.carried(next(work), s, 1))
         made = {v: self._new(c.form(v, self.steps)) for v in c.own_outputs}
         ports.steps(made.values())
-        self._call(c.kernel("infer"), inputs.once, ports, self.descend)
+        self._call(c.kernels["infer"], inputs.once, ports, self.descend)
         outputs = [
             made[o] if k is None else self._clean(histories[k][0 if self.descend else 1 :][: self.steps])
             for o, k in zip(c.plan.outputs, c.aliases, strict=True)
@@ -85,7 +86,7 @@ class Run:
         made = {v: self._new(c.form(v, self.steps)) for v in dict.fromkeys(c.plan.outputs)}
         ports.steps(made.values())
         ports.steps(held[len(c.states) :])
-        self._call(c.kernel("train"), inputs.once, ports, self.descend)
+        self._call(c.kernels["train"], inputs.once, ports, self.descend)
         outputs = [made[o] if o not in c.plan.outputs[:k] else made[o].clone() for k, o in enumerate(c.plan.outputs)]
         return outputs, finals, [memory, *(made[o] for o in c.own_outputs)]
 
@@ -135,7 +136,7 @@ class Run:
         results: dict[Value, _Timed] = dict(zip(inner, held[len(carries) :], strict=True))
         results.update((v, self._new(c.form(v, self.steps))) for v in c.written if v in c.given)
         ports.steps(results[v] for v in c.written)
-        self._call(c.kernel("backward"), inputs.once, ports, not self.descend)
+        self._call(c.kernels["backward"], inputs.once, ports, not self.descend)
 
         pools = {
             "history": [self._after(h, not self.descend) for h in held[len(p.backward.carried) : len(carries)]],
@@ -219,8 +220,9 @@ class Run:
         return grad
 
     def _call(self, kernel: Kernel, constants: Sequence[Tensor], ports: _Ports, descend: bool) -> None:
-        rows = deal(self.steps, self.batch, self.lengths, kernel.flops)
-        kernel(_contiguous(constants), ports.words, ports.ends, self.steps, self.batch, rows, descend)
+        size = self.compiled.size
+        rows = deal(self.steps, self.batch, self.lengths, actual(kernel.flops, size) if size else kernel.flops)
+        kernel(_contiguous(constants), ports.words, ports.ends, self.steps, self.batch, rows, descend, size)
 
 
 class _Ports:

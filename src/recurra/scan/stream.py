@@ -79,7 +79,7 @@ class _Layer:
 
     def __init__(self, binding: Binding, batch: int) -> None:
         compiled = binding.program.compiled[False]
-        self._kernel = compiled.kernel("infer")
+        self._kernel = compiled.kernels["infer"]
         self._dtype = binding.dtype
         constants = [t if t.is_contiguous() else t.contiguous() for t in binding.once or ()]
         states, alias = compiled.states, compiled.aliases[0]

@@ -49,6 +49,25 @@ template <class R> struct Lanes {
             for (int i = K; i < N; i++) v[i] = neutral;
         return v;
     }
+    // The same for a number of lanes that is known at run time only.
+    RECURRA_INLINE V load(const R* p, int n) { return load_as<V>(p, Some{n}); }
+    template <class T> RECURRA_INLINE auto load(const T* p, int n) { return gather(p, 1, n); }
+    RECURRA_INLINE void store(R* p, V v, int n) { store_as(p, v, Some{n}); }
+    template <class T, class X> RECURRA_INLINE void store(T* p, X v, int n) { scatter(p, 1, v, n); }
+    template <class T> RECURRA_INLINE auto gather(const T* p, long stride, int n) {
+        T t[N] = {};
+        for (int i = 0; i < n; i++) t[i] = p[i * stride];
+        return load<N>(t);
+    }
+    template <class T, class X> RECURRA_INLINE void scatter(T* p, long stride, X v, int n) {
+        T t[N];
+        store<N>(t, v);
+        for (int i = 0; i < n; i++) p[i * stride] = t[i];
+    }
+    RECURRA_INLINE V keep(V v, R neutral, int n) {
+        for (int i = 0; i < N; i++) v[i] = i < n ? v[i] : neutral;
+        return v;
+    }
     RECURRA_INLINE R total(V v) { return sum_lanes(v); }
     RECURRA_INLINE R largest(V v) { return max_lanes(v); }
 
