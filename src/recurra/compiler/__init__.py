@@ -11,6 +11,7 @@
     emit_cpp        C++ (with the headers in `runtime/`)
     build           the system's compiler, and the cache
 
-No pass knows any cell. `interpret` runs a graph with PyTorch instead. `linear` finds steps that are linear in their
+No pass knows any cell. A size of the context that varies from call to call is a number like any other to them
+(`varying`). `products` are the matrix products after a loop, run by native code; `interpret` runs the rest of a graph with PyTorch instead. `linear` finds steps that are linear in their
 state, which can be scanned in parallel.
 """

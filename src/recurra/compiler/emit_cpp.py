@@ -156,7 +156,9 @@ class _Emitter:
         first = self.port(self._carried[0]) if self._carried else len(ports)
         carried = range(first, first + len(self._carried))
         tiles = self._tiles
-        return Emitted(spelled(code), self._ports, carried, tiles.panels, offset, tiles.early, AHEAD * tiles.room, tiles.flops)
+        return Emitted(
+            spelled(code), self._ports, carried, tiles.panels, offset, tiles.early, AHEAD * tiles.room, tiles.flops
+        )
 
     def _pointer(self, b: Buffer, p: int, when: str) -> str:
         kind, word = TYPES[b.kind], PORTS + 4 * p

@@ -77,8 +77,8 @@ class Kernel:
         """Run.
 
         constants: the first ports, contiguous, from which weights are packed; ports: four words for every other one,
-        and ends: two for everything that is carried, as `emit_cpp` says; rows: which thread runs which rows, how far; size: the
-        context's length, where it varies.
+        and ends: two for everything that is carried, as `emit_cpp` says; rows: which thread runs which rows, how far;
+        size: the context's length, where it varies.
         """
         made = self._emitted
         scratch = torch.empty(actual(made.scratch, size) * batch, dtype=self._dtype) if made.scratch else None

@@ -359,7 +359,9 @@ def _size(event: Event, a: int, b: int, c: int) -> int | Rows:
     slope, rest = divmod(long - short, _SIZES[1] - _SIZES[0])
     if rest:
         raise Unsupported(
-            event.name, f"a size depends on the context's length S in another way than a * S + b ({a}, {c})", event.where
+            event.name,
+            f"a size depends on the context's length S in another way than a * S + b ({a}, {c})",
+            event.where,
         )
     n = slope * UNIT + short - slope * _SIZES[0]
     return Rows(n) if rows else n

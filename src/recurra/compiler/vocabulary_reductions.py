@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recurra.compiler.ir import Value, row_size
+from recurra.compiler.varying import varies
 from recurra.compiler.vocabulary import Call, refuse_rows, rule
 
 __all__ = []
@@ -31,7 +32,7 @@ def _reduce(c: Call) -> Value:
     if c.event.name == "amin":
         return c.point("neg", c.graph.amax(c.point("neg", v), dims, keep))
     total = c.graph.sum(v, dims, keep)
-    return total if c.event.name == "sum" else c.point("mul", total, 1.0 / _count(v, dims))
+    return total if c.event.name == "sum" else _shared_out(c, total, _count(v, dims))
 
 
 def _count(v: Value, dims: Sequence[int]) -> int:
@@ -41,12 +42,17 @@ def _count(v: Value, dims: Sequence[int]) -> int:
     return count
 
 
+def _shared_out(c: Call, total: Value, count: int) -> Value:
+    """Return total / count; a product with 1 / count, which is quicker, where the count is known."""
+    return c.point("div", total, float(count)) if varies(count) else c.point("mul", total, 1.0 / count)
+
+
 def _centred(c: Call, v: Value, dims: Sequence[int]) -> tuple[Value, Value, Value]:
     """Return mean, v less its mean, and the mean of the squares of that."""
-    scale = 1.0 / _count(v, dims)
-    mean = c.point("mul", c.graph.sum(v, dims), scale)
+    count = _count(v, dims)
+    mean = _shared_out(c, c.graph.sum(v, dims), count)
     centred = c.point("sub", v, mean)
-    return mean, centred, c.point("mul", c.graph.sum(c.point("mul", centred, centred), dims), scale)
+    return mean, centred, _shared_out(c, c.graph.sum(c.point("mul", centred, centred), dims), count)
 
 
 @rule("var", "std", "var_mean")
@@ -56,7 +62,11 @@ def _var(c: Call) -> Any:
     keep = c.kwargs.get("keepdim", False)
     count = _count(v, dims)
     mean, _, variance = _centred(c, v, dims)
-    variance = c.point("mul", variance, count / (count - (1 if correction is None else correction)))
+    fewer = count - (1 if correction is None else correction)
+    if varies(count):
+        variance = c.point("div", c.point("mul", variance, float(count)), float(fewer))
+    else:
+        variance = c.point("mul", variance, count / fewer)
     if not keep:
         mean, variance = (c.graph.reshape(q, c.shape) for q in (mean, variance))
     if c.event.name == "var_mean":
@@ -93,7 +103,7 @@ def _rms_norm(c: Call) -> tuple[Value, Value]:
     v, sizes, weight, epsilon = c.args
     dims = list(range(len(v.shape) - len(sizes), len(v.shape)))
     epsilon = 1.1920928955078125e-07 if epsilon is None else float(epsilon)
-    power = c.point("mul", c.graph.sum(c.point("mul", v, v), dims), 1.0 / _count(v, dims))
+    power = _shared_out(c, c.graph.sum(c.point("mul", v, v), dims), _count(v, dims))
     scale = c.point("rsqrt", c.point("add", power, epsilon))
     return _affine(c, c.point("mul", v, scale), weight, None), scale
 
@@ -143,7 +153,7 @@ def _cumulated(c: Call) -> Value:
     refuse_rows(c, v, [dim])
     if c.kind != "real":
         raise c.refuse("of integers")
-    size, near = v.shape[dim], 1
+    size, near = c.fixed(v.shape[dim]), 1
     v = c.real(v)
     while near < size:
         joined = c.point(join, c.graph.slice(v, dim, near, size - near), c.graph.slice(v, dim, 0, size - near))
@@ -164,6 +174,7 @@ def _prod(c: Call) -> Value | None:
     dim %= len(v.shape)
     refuse_rows(c, v, [dim])
     v = c.real(v)
+    c.fixed(v.shape[dim])
     while v.shape[dim] > 1:
         half, odd = divmod(v.shape[dim], 2)
         rest = c.graph.slice(v, dim, 2 * half, odd)
