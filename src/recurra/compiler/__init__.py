@@ -12,6 +12,6 @@
     build           the system's compiler, and the cache
 
 No pass knows any cell. A size of the context that varies from call to call is a number like any other to them
-(`varying`). `products` are the matrix products after a loop, run by native code; `interpret` runs the rest of a graph with PyTorch instead. `linear` finds steps that are linear in their
-state, which can be scanned in parallel.
+(`varying`). `products` are the matrix products after a loop, run by native code; `interpret` runs the rest of a graph
+with PyTorch. `linear` finds steps that are linear in their state, which can be scanned in parallel.
 """
