@@ -225,6 +225,8 @@ def test_refusals() -> None:
         EKF().update(Network(), x, torch.zeros(3, 1, 2))
     with pytest.raises(ShapeError, match="expected a class"):
         EKF(outputs="softmax").update(Network(), x, y)
+    with pytest.raises(ArgumentError, match=r'EKF would need .* GB .* in 1 group\(s\), .* use groups="node"'):
+        EKF("global").update(rc.Recurrent("lstm", 2, 300), x.float(), y.float())
     for options in ({"groups": "cell"}, {"window": 0}, {"noise": 0.0}, {"variance": 0.0}, {"outputs": "x"}):
         with pytest.raises(ArgumentError):
             EKF(**options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError, DivergedError, ShapeError
 from recurra.learning.covariance import Covariance, Grouping, group_columns
-from recurra.learning.forward_mode import ForwardMode
+from recurra.learning.forward_mode import ForwardMode, free_memory
 from recurra.learning.output_derivatives import ForwardDerivative, OutputDerivative, WindowDerivative
 from recurra.learning.rule import Carry
 from recurra.learning.stepper import Stepper
@@ -94,13 +95,14 @@ class EKF:
         inputs: `(T, B, ...)`; targets: `(T, B, O)`, or `(T, B)` classes for softmax; NaN (or a class below 0) is a
         target that is not there. total: each step's loss before its update, summed: half the squared error, or
         -log p of the class in nats: an honest forecast.
-        Raises ArgumentError for a network that cannot run step by step, ShapeError where targets do not fit,
-        DivergedError where the weights stop being numbers.
+        Raises ArgumentError for a network that cannot run step by step or whose covariance is too large, ShapeError
+        where targets do not fit, DivergedError where the weights stop being numbers.
         """
         stepper = Stepper(network, "EKF")
         steps, batch = inputs.shape[:2]
         parameters = stepper.parameters
         columns = group_columns(parameters, self.groups)
+        _refuse_large(columns, self.groups)
         given = carry.own if carry is not None else {}
         covariance = (
             Covariance(columns, [given[f"covariance.{k}"] for k in range(len(columns))])
@@ -167,3 +169,15 @@ class EKF:
         keep = (rows[:, None] * p.shape[1] + torch.arange(p.shape[1], device=rows.device)).flatten()
         loss = torch.nn.functional.cross_entropy(y, target, reduction="sum")
         return loss, keep, whiten, innovation
+
+
+def _refuse_large(columns: Sequence[Tensor], groups: Grouping) -> None:
+    """Raise ArgumentError where the covariance would not fit into the memory that is free."""
+    size = sum(8 * c.numel() * c.shape[1] for c in columns)
+    free = free_memory()
+    if size > free:
+        instead = 'groups="node", whose blocks are small' if groups != "node" else "a smaller network"
+        raise ArgumentError(
+            f"EKF would need {size / 1e9:,.3g} GB for the covariance of {sum(c.numel() for c in columns):,} parameters "
+            f"in {sum(len(c) for c in columns):,} group(s), and may take {free / 1e9:,.3g} GB: use {instead}"
+        )

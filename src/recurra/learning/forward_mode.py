@@ -19,7 +19,7 @@ from recurra.learning.sparsity import Sparsity, derivatives, probe
 from recurra.learning.state_form import map_state
 from recurra.learning.stepper import Stepper, active_rows
 
-__all__ = ["ForwardMode", "Linearised"]
+__all__ = ["ForwardMode", "Linearised", "free_memory"]
 
 _PROBED = 4  # rows at which the structure is looked for
 _SHAKEN = 12  # and further ones, at other steps' inputs, with the state shaken
@@ -297,7 +297,12 @@ class ForwardMode:
     def _limit(self) -> float:
         if self.memory is not None:
             return self.memory * 1e9
-        return 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+        return free_memory()
+
+
+def free_memory() -> float:
+    """Return the bytes that a matrix may take: four fifths of the memory that is free."""
+    return 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
 def _derivatives(made: Linearised, layout: Layout) -> Jacobians:
