@@ -1,0 +1,122 @@
+"""Readers of texts that have one label each: CSV, TSV and JSONL with named columns, and folders named after labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from recurra.core.errors import DataError
+from recurra.data.text import Document, read_documents
+
+__all__ = ["LabelledText", "read_labelled"]
+
+
+class LabelledText(NamedTuple):
+    """A text, its label, and where it was found (`file:line`)."""
+
+    text: str
+    label: str
+    place: str = ""
+
+
+def read_labelled(
+    paths: Sequence[str | Path], *, text_column: str = "text", label_column: str = "label"
+) -> list[LabelledText]:
+    """Read all texts of some `.csv`, `.tsv` and `.jsonl` files, or of folders with one folder of text files a label.
+
+    CSV and TSV begin with a line that names the columns; a quoted field may go over several lines. In a folder, each
+    text file below `LABEL/` is one text; a folder without folders in it is read for its tables.
+
+    Raises DataError, in one line with file and line number, for columns that are missing or named twice, for rows with
+    too few or too many fields, for texts that are empty, and for labels that are.
+    """
+    found: list[LabelledText] = []
+    for path in map(Path, paths):
+        labels = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")) if path.is_dir() else []
+        if labels:
+            for folder in labels:
+                found += [LabelledText(d.text.strip(), folder.name, d.name) for d in read_documents([folder])]
+            continue
+        tables = read_documents([path], suffixes=[*_PARSERS] if path.is_dir() else None)
+        for document in tables:
+            kind = os.path.splitext(document.name)[1].lower()
+            if kind not in _PARSERS:
+                raise DataError(
+                    f"{document.name}: expected a file ending in {', '.join(_PARSERS)}, or a folder with one folder a "
+                    f"label, got one ending in {kind or 'nothing'!r}: rename it"
+                )
+            found += _PARSERS[kind](document, text_column, label_column)
+    for item in found:
+        for what, value in (("text", item.text), ("label", item.label)):
+            if not value.strip():
+                raise DataError(f"{item.place}: expected a {what}, got an empty one: fill it in or remove the row")
+    if not found:
+        raise DataError(f"{', '.join(map(str, paths))}: expected texts with labels, found none: name another file")
+    return found
+
+
+def _delimited(delimiter: str) -> Any:
+    def parse(document: Document, text: str, label: str) -> Iterator[LabelledText]:
+        reader = csv.reader(document.text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+        header: list[str] = []
+        before = 0
+        try:
+            for row in reader:
+                line, before = before + 1, reader.line_num
+                if not row:
+                    continue
+                if not header:
+                    header = [name.strip() for name in row]
+                    _check_columns(document.name, header, text, label)
+                elif len(row) != len(header):
+                    raise DataError(
+                        f"{document.name}:{line}: expected {len(header)} fields as in the first line, got {len(row)}: "
+                        "quote fields that hold the separator"
+                    )
+                else:
+                    at = f"{document.name}:{line}"
+                    yield LabelledText(row[header.index(text)].strip(), row[header.index(label)].strip(), at)
+        except csv.Error as error:
+            raise DataError(f"{document.name}:{reader.line_num}: cannot be read ({error}): mend the line") from error
+
+    return parse
+
+
+def _json_lines(document: Document, text: str, label: str) -> Iterator[LabelledText]:
+    for number, line in enumerate(document.text.split("\n"), 1):
+        if not line.strip():
+            continue
+        at = f"{document.name}:{number}"
+        try:
+            row: Any = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(
+                f"{at}: expected one JSON object, got what cannot be read ({error}): mend the line"
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f"{at}: expected a JSON object, got {type(row).__name__}: mend the line")
+        fields = cast("dict[str, Any]", row)
+        _check_columns(at, list(fields), text, label)
+        value, name = fields[text], fields[label]
+        if not isinstance(value, str) or isinstance(name, (dict, list)) or name is None:
+            raise DataError(f"{at}: expected {text!r} to be a text and {label!r} one label, got others: mend the line")
+        yield LabelledText(value.strip(), str(name), at)
+
+
+def _check_columns(place: str, header: Sequence[str], text: str, label: str) -> None:
+    shown = ", ".join(header)
+    for name in (text, label):
+        if name not in header:
+            raise DataError(
+                f"{place}: expected columns {text!r} and {label!r}, got {shown}: name them with --text-column and "
+                "--label-column"
+            )
+        if header.count(name) > 1:
+            raise DataError(f"{place}: the column {name!r} is there {header.count(name)} times: rename all but one")
+
+
+_PARSERS = {".csv": _delimited(","), ".tsv": _delimited("\t"), ".jsonl": _json_lines}

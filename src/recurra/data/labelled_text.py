@@ -1,0 +1,166 @@
+"""Readers of text in which every token has a tag: CoNLL's columns, CoNLL-U, `token/tag` lines, and segmented lines.
+
+- `columns`: one token a line, columns with blanks or tabs between, the tag in the last one; empty lines between
+  sentences; `-DOCSTART-` lines are passed over.
+- `conllu`: ten columns with tabs between; the token is FORM, the tag UPOS; ranges (`3-4`) and empty nodes (`3.1`) are
+  passed over.
+- `slash`: one sentence a line, `我/b 爱/e` or `dog/NN`; the tag stands after the last slash.
+- `segmented`: one sentence a line, words with blanks between; tokens are characters, tags BMES.
+- `auto`: by the first lines: CoNLL-U by its ten columns, columns by a tab or by several lines of as many columns, slash
+  where every piece has one, otherwise segmented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from recurra.core.errors import ArgumentError, DataError
+from recurra.data.tag_schemes import Span, tags_of
+from recurra.data.text import Document, read_documents
+
+__all__ = ["FORMATS", "TagFormat", "TaggedSentence", "detect_format", "parse_tagged", "read_tagged"]
+
+TagFormat = Literal["auto", "columns", "conllu", "slash", "segmented"]
+
+FORMATS: tuple[TagFormat, ...] = get_args(TagFormat)
+"""The formats there are."""
+
+_LONGEST = 1_000_000
+"""Characters of a line; beyond that it is no line of a corpus."""
+
+
+class TaggedSentence(NamedTuple):
+    """Tokens, as many tags, and where the sentence begins (`file:line`)."""
+
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+    place: str = ""
+
+
+def read_tagged(paths: Sequence[str | Path], format: TagFormat = "auto") -> list[TaggedSentence]:
+    """Read all sentences of some files and folders (see `read_documents`), in order.
+
+    Raises DataError, in one line with the file and the line number, for what is not of the format.
+    """
+    found = [sentence for document in read_documents(paths) for sentence in parse_tagged(document, format)]
+    if not found:
+        raise DataError(f"{', '.join(map(str, paths))}: expected sentences with tags, found none: name another file")
+    return found
+
+
+def parse_tagged(document: Document, format: TagFormat = "auto") -> list[TaggedSentence]:
+    """Return the sentences of one document."""
+    if format not in FORMATS:
+        raise ArgumentError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    lines = document.text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if len(line) > _LONGEST:
+            raise DataError(
+                f"{document.name}:{number}: expected at most {_LONGEST:,} characters a line, got {len(line):,}: "
+                "write one sentence a line"
+            )
+    return list(_PARSERS[detect_format(lines) if format == "auto" else format](document.name, lines))
+
+
+def detect_format(lines: Sequence[str]) -> Literal["columns", "conllu", "slash", "segmented"]:
+    """Return the format that the first lines of a file seem to be in."""
+    some = [line for line in lines[:200] if line.strip() and not line.startswith("#")][:50]
+    if any(line.count("\t") == 9 for line in some):
+        return "conllu"
+    pieces = [line.split() for line in some]
+    if some and all(0 < p.rfind("/") < len(p) - 1 for row in pieces for p in row):
+        return "slash"
+    counts = {len(row) for row in pieces}
+    if any("\t" in line for line in some) or (len(some) > 2 and len(counts) == 1 and min(counts) > 1):
+        return "columns"
+    return "segmented"
+
+
+def _columns(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
+    width = 0
+    for start, block in _blocks(lines):
+        tokens: list[str] = []
+        tags: list[str] = []
+        for number, line in enumerate(block, start):
+            # Some write blanks of other alphabets as tokens: a tab, where there is one, is the only border.
+            columns = line.rstrip("\r").split("\t") if "\t" in line else line.split()
+            if columns[0] == "-DOCSTART-":
+                continue
+            width = width or len(columns)
+            if len(columns) != width or width < 2 or not all(columns):
+                expected = f"{width} columns as in the lines before" if width > 1 else "a token and its tag"
+                raise DataError(f"{name}:{number}: expected {expected}, got {len(columns)} ({_shown(line)}): mend it")
+            tokens.append(columns[0])
+            tags.append(columns[-1])
+        if tokens:
+            yield TaggedSentence(tuple(tokens), tuple(tags), f"{name}:{start}")
+
+
+def _conllu(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
+    for start, block in _blocks(lines):
+        tokens: list[str] = []
+        tags: list[str] = []
+        for number, line in enumerate(block, start):
+            if line.startswith("#"):
+                continue
+            columns = line.rstrip("\r").split("\t")
+            if len(columns) != 10:
+                raise DataError(
+                    f"{name}:{number}: expected the ten columns of CoNLL-U with tabs between, got {len(columns)} "
+                    f"({_shown(line)}): mend it"
+                )
+            if columns[0].isdigit():
+                tokens.append(columns[1])
+                tags.append(columns[3])
+        if tokens:
+            yield TaggedSentence(tuple(tokens), tuple(tags), f"{name}:{start}")
+
+
+def _slash(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
+    for number, line in enumerate(lines, 1):
+        tokens: list[str] = []
+        tags: list[str] = []
+        for column, piece in enumerate(line.split(), 1):
+            token, _, tag = piece.rpartition("/")
+            if not token or not tag:
+                raise DataError(
+                    f"{name}:{number}: expected token/tag, got {_shown(piece)} as piece {column}: mend the line"
+                )
+            tokens.append(token)
+            tags.append(tag)
+        if tokens:
+            yield TaggedSentence(tuple(tokens), tuple(tags), f"{name}:{number}")
+
+
+def _segmented(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if words:
+            text, spans, at = "".join(words), list[Span](), 0
+            for word in words:
+                spans.append(Span(at, at + len(word)))
+                at += len(word)
+            yield TaggedSentence(tuple(text), tuple(tags_of(spans, at, "bmes")), f"{name}:{number}")
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the blocks between empty lines, each with the number of its first line."""
+    for empty, group in groupby(enumerate(lines, 1), key=lambda pair: not pair[1].strip()):
+        if not empty:
+            numbered = list(group)
+            yield numbered[0][0], [line for _, line in numbered]
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 30 else f"{text[:27]}...")
+
+
+_PARSERS: dict[str, Callable[[str, Sequence[str]], Iterator[TaggedSentence]]] = {
+    "columns": _columns,
+    "conllu": _conllu,
+    "slash": _slash,
+    "segmented": _segmented,
+}
