@@ -140,6 +140,15 @@ def test_the_ladder_shows_what_the_tutorials_claim(tmp_path: Path) -> None:
     assert rows["h + tanh(Uh + b)"][4] == "never hears"
 
 
+def test_the_diagnosis_shows_what_vanishes(tmp_path: Path) -> None:
+    out = tmp_path / "diagnosis.md"
+    run(ROOT / "benchmarks" / "diagnosis.py", "--lags", "3", "60", "--out", out)
+    rows = [line for line in out.read_text(encoding="utf-8").splitlines() if line.startswith("| Elman, γ = 0.9 | 60 ")]
+    assert len(rows) == 1
+    assert "vanishes" in rows[0]
+    assert out.with_suffix(".svg").exists()
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru_reset_before"])
 def test_the_benchmark_measures_both_and_writes_its_table(cell: str, tmp_path: Path) -> None:
     out = tmp_path / "result.md"
