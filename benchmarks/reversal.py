@@ -213,11 +213,12 @@ def _report(rows: Sequence[str], chosen: argparse.Namespace, seconds: float) -> 
             "",
             f"![Attention for one string]({chosen.out.stem}_attention.svg)",
             "",
-            "Without attention one vector must hold the whole string, and the longer it is, the more is lost; with "
-            "attention every state is there to be looked at, and the picture shows the anti-diagonal, from the end to "
-            "the beginning, mostly one place late, since the state after the next symbol still holds the one before. "
-            "Reading backwards is of use where the first symbol is to be written first, which is then the last that was read (Sutskever, "
-            "Vinyals and Le 2014); in the reversal reading forwards does just that.",
+            "Without attention one vector must hold the whole string, and the longer it is, the more is lost; "
+            "with attention every state is there to be looked at, and the picture shows the anti-diagonal, from "
+            "the end to the beginning, mostly one place late, since the state after the next symbol still holds "
+            "the one before. Reading backwards is of use where the first symbol is to be written first, which is "
+            "then the last that was read (Sutskever, Vinyals and Le 2014); in the reversal reading forwards does "
+            "just that.",
             "",
         ]
     )
