@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from recurra.cli.models import load_language_model
+from recurra.cli.models import load_language_model, load_model
+from recurra.core.errors import ArgumentError
 from recurra.data.text import decode_text, read_documents
+from recurra.tasks.contract import Rendering
 
 __all__ = ["predict", "register"]
 
@@ -25,9 +27,19 @@ def predict(
     file: Annotated[Path | None, typer.Argument(help="text, one line a piece; standard input if not given")] = None,
     text: Annotated[list[str] | None, typer.Option(help="a line given here; may be repeated")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line, with every token")] = False,
+    form: Annotated[str | None, typer.Option("--as", help="of a tagger: text, jsonl, conll or table")] = None,
     cell: Annotated[str | None, typer.Option(help="FILE.py:Class, if the model was trained with your own cell")] = None,
 ) -> None:
-    """Score lines of text: log-probability in nats, in all and a token; the likelier line is the more grammatical."""
+    """Give a model's answer for each line: tags, a class, or how likely it is.
+
+    A language model tells the log-probability in nats, in all and a token: the likelier line is the more grammatical.
+    """
+    answering = load_model(model, cell)
+    if isinstance(answering, Rendering):
+        _answer(answering, form or ("jsonl" if as_json else answering.forms[0]), text or _lines(file))
+        return
+    if form is not None:
+        raise ArgumentError("--as is of models for tagging and classification; a language model has --json")
     loaded = load_language_model(model, cell)
     lines = text or _lines(file)
     for number, line in enumerate(lines):
@@ -45,6 +57,13 @@ def predict(
             sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
         else:
             sys.stdout.write(f"{score.total:10.3f} {score.mean:8.3f}  {line}\n")
+
+
+def _answer(model: Rendering, form: str, lines: list[str]) -> None:
+    if form not in model.forms:
+        raise ArgumentError(f"--as must be one of {', '.join(model.forms)}, got {form!r}")
+    for line in lines:
+        sys.stdout.write(model.render(model.predict(line), form))
 
 
 def _lines(file: Path | None) -> list[str]:

@@ -31,7 +31,8 @@ def print_result(run: TrainingRun, out: Path, resume: str) -> None:
         console.print(f"go on with: {resume}", soft_wrap=True)
         return
     print_metrics(run.metrics)
-    console.print(f"the model is in {out}: try  recurra generate {out}", soft_wrap=True)
+    verb = "generate" if hasattr(run.model, "generate") else "predict"
+    console.print(f"the model is in {out}: try  recurra {verb} {out}", soft_wrap=True)
 
 
 def print_metrics(metrics: Mapping[str, float]) -> None:

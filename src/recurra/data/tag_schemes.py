@@ -11,7 +11,7 @@ A tag is a letter and, after a hyphen, a type (`B-PER`), or a letter alone (`B`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -91,13 +91,11 @@ def legal(tags: Sequence[str], scheme: Scheme) -> tuple[Tensor, Tensor, Tensor]:
     pairs = [_pair(tag, scheme, f"tag {tag!r}") for tag in tags] if scheme != "none" else [("S", tag) for tag in tags]
     outside = ("O", "")
 
-    def follow(test: Callable[[tuple[str, str], tuple[str, str]], bool]) -> Tensor:
-        return torch.tensor([[test(a, b) for b in pairs] for a in pairs], dtype=torch.bool).view(len(pairs), -1)
-
     rule = _RULES["bioes" if scheme in ("bmes", "none") else scheme]
-    start = torch.tensor([rule(outside, pair) for pair in pairs], dtype=torch.bool)
-    end = torch.tensor([rule(pair, outside) for pair in pairs], dtype=torch.bool)
-    return start, follow(rule), end
+    start, end = [rule(outside, pair) for pair in pairs], [rule(pair, outside) for pair in pairs]
+    between = [[rule(a, b) for b in pairs] for a in pairs]
+    # These are facts and no weights: they have values also where a network is built without memory.
+    return tuple(torch.tensor(part, dtype=torch.bool, device="cpu") for part in (start, between, end))  # pyright: ignore[reportReturnType]
 
 
 def detect(tags: Iterable[str]) -> Scheme:

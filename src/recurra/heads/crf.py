@@ -34,6 +34,7 @@ class CRF(nn.Module):
         if tags < 1:
             raise ArgumentError(f"a CRF needs at least one tag, got {tags}")
         shapes = ((tags,), (tags, tags), (tags,))
+        self._reach = 1 if legal is None else _reach(legal[1].bool())
         if legal is None:
             legal = (torch.ones(tags), torch.ones(tags, tags), torch.ones(tags))
         if tuple(tuple(part.shape) for part in legal) != shapes:
@@ -48,7 +49,6 @@ class CRF(nn.Module):
         for name, part in zip(("start", "between", "end"), legal, strict=True):
             # Not saved: whoever builds the network knows the scheme.
             self.register_buffer(f"legal_{name}", part.bool(), persistent=False)
-        self._reach = _reach(legal[1].bool())
 
     def log_likelihood(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return log p(targets) `(B,)` in nats; -inf for a sequence that is not legal.

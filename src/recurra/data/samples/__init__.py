@@ -11,8 +11,11 @@ __all__ = ["SAMPLES", "sample_path"]
 SAMPLES = {
     "shakespeare": "shakespeare.txt",
     "tang-poems": "tang_poems.txt",
+    "tiny-reviews": "tiny_reviews.csv",
+    "tiny-words": "tiny_words.txt",
 }
-"""Name and file of every bundled text: nine plays (1.1 million characters) and 300 Tang poems (17 thousand)."""
+"""Name and file of every bundled text: nine plays (1.1 million characters), 300 Tang poems (17 thousand), and two tiny
+corpora from a grammar, for tests and first tries: judgements with labels, and Chinese sentences cut into words."""
 
 
 def sample_path(name: str) -> Path:

@@ -3,6 +3,7 @@
 from recurra.tasks.contract.cell_choice import CellChoice, choose_cell, recall_cell
 from recurra.tasks.contract.comparison import Contestant, compare, comparison_markdown, comparison_svg
 from recurra.tasks.contract.options import read_options
+from recurra.tasks.contract.rendering import Rendering
 from recurra.tasks.contract.restoring import check_size
 from recurra.tasks.contract.task import Task
 from recurra.tasks.contract.training import TrainingRun, train
@@ -10,6 +11,7 @@ from recurra.tasks.contract.training import TrainingRun, train
 __all__ = [
     "CellChoice",
     "Contestant",
+    "Rendering",
     "Task",
     "TrainingRun",
     "check_size",

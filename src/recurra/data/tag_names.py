@@ -1,0 +1,105 @@
+"""What a tagger has to know of its data: the tokens, the tags and their scheme, and what a token of raw text is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast, final
+
+from recurra.core.errors import CorruptError, DataError
+from recurra.data.labelled_text import TaggedSentence
+from recurra.data.symbols import SymbolTable
+from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal
+from recurra.data.words import split_words
+
+__all__ = ["TagNames"]
+
+_UNITS = ("characters", "words", "blanks")
+
+
+@final
+@dataclass(frozen=True)
+class TagNames:
+    """The tokens, the tags, their scheme, and the unit: `characters`, `words` (as `split_words` cuts) or `blanks`.
+
+    Immutable; made by `of` or `from_json`.
+    """
+
+    tokens: SymbolTable
+    tags: tuple[str, ...]
+    scheme: Scheme
+    unit: str
+
+    @classmethod
+    def of(
+        cls, sentences: Sequence[TaggedSentence], scheme: Scheme | Literal["auto"], *, min_count: int, check: bool
+    ) -> TagNames:
+        """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme."""
+        tags = tuple(sorted({tag for s in sentences for tag in s.tags}))
+        tokens = [token for s in sentences for token in s.tokens]
+        whole = sum(len(split_words(token)) == 1 for token in tokens)
+        unit = "characters" if max(map(len, tokens)) == 1 else "words" if whole >= 0.99 * len(tokens) else "blanks"
+        table = SymbolTable.build((s.tokens for s in sentences), min_count=min_count)
+        names = cls(table, tags, detect(tags) if scheme == "auto" else scheme, unit)
+        for sentence in sentences if check else ():
+            fault = names.fault(sentence.tags)
+            if fault is not None:
+                raise DataError(f"{sentence.place}: {fault}: give the right --scheme, mend it, or --head softmax")
+        return names
+
+    def tokenise(self, text: str) -> list[str]:
+        """Cut raw text into tokens as the training text was: characters, words and signs, or what blanks separate."""
+        if self.unit == "characters":
+            return [c for c in text if not c.isspace()]
+        return text.split() if self.unit == "blanks" else [w for w in split_words(text) if not w.isspace()]
+
+    def numbered(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[int], list[int]]]:
+        """Return the numbers of tokens and tags; raise DataError for a tag that the training part lacks."""
+        at = self._at
+        for s in sentences:
+            unseen = next((tag for tag in s.tags if tag not in at), None)
+            if unseen is not None:
+                raise DataError(f"{s.place}: the tag {unseen!r} is not in the training part: shuffle the sentences")
+        return [(self.tokens.encode(s.tokens), [at[tag] for tag in s.tags]) for s in sentences]
+
+    def fault(self, tags: Sequence[str]) -> str | None:
+        """Return what is illegal about a sequence of these tags, None if nothing is."""
+        start, between, end = self._legal
+        row = [self._at[tag] for tag in tags]
+        if row and not start[row[0]]:
+            return f"tag 1, {tags[0]!r}, cannot begin a sentence in the scheme {self.scheme}"
+        wrong = next((i for i in range(1, len(row)) if not between[row[i - 1]][row[i]]), None)
+        if wrong is not None:
+            return f"tag {wrong + 1}, {tags[wrong]!r}, cannot follow {tags[wrong - 1]!r} in the scheme {self.scheme}"
+        if row and not end[row[-1]]:
+            return f"the last tag, {tags[-1]!r}, cannot end a sentence in the scheme {self.scheme}"
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads: plain data for a JSON file."""
+        tags = list(self.tags)
+        return {"unit": self.unit, "scheme": self.scheme, "tags": tags, "symbols": self.tokens.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TagNames:
+        """Take back what `to_json` gave; raise CorruptError for anything that it cannot have given."""
+        tags, scheme, unit = data.get("tags"), data.get("scheme"), data.get("unit")
+        known = isinstance(tags, list) and bool(tags) and all(isinstance(tag, str) for tag in cast("list[Any]", tags))
+        if not known or scheme not in SCHEMES or unit not in _UNITS:
+            raise CorruptError("vocabulary: expected tags, their scheme and a unit: the file is damaged or foreign")
+        names = cls(SymbolTable.from_json(data.get("symbols")), tuple(cast("list[str]", tags)), scheme, unit)
+        try:
+            legal(names.tags, names.scheme)
+        except DataError as error:
+            raise CorruptError(f"vocabulary: {error}: the file is damaged or foreign") from error
+        return names
+
+    @cached_property
+    def _at(self) -> dict[str, int]:
+        return {tag: i for i, tag in enumerate(self.tags)}
+
+    @cached_property
+    def _legal(self) -> tuple[list[bool], list[list[bool]], list[bool]]:
+        start, between, end = (part.tolist() for part in legal(self.tags, self.scheme))
+        return start, between, end

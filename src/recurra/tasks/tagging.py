@@ -1,0 +1,384 @@
+"""Tagging: a tag for every token; words in Chinese text, names, parts of speech."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from recurra.core import Batch, Cell
+from recurra.core.errors import ArgumentError, CorruptError, DataError
+from recurra.data import SCHEMES, Span, TaggedSentence, legal, read_tagged, spans
+from recurra.data.ragged_batches import batch_order, padded
+from recurra.data.tag_names import TagNames
+from recurra.data.tag_scores import FrequentTag, tag_scores
+from recurra.heads import CRF, UNLABELLED, Softmax
+from recurra.layers import Recurrent
+from recurra.learning import ModelFolder, restore_weights
+from recurra.networks import Embedding, Readout, Synchronous
+from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+
+__all__ = ["TaggedText", "Tagging", "TaggingOptions"]
+
+_MOST = 2**31
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TaggingOptions:
+    """What a tagger is made of, and how its data is written."""
+
+    format: Literal["auto", "columns", "conllu", "slash", "segmented"] = _option(
+        "auto", "how files are written: auto, columns, conllu, slash or segmented"
+    )
+    scheme: Literal["auto", "none", "bio", "iob1", "bioes", "bmes", "sbe"] = _option(
+        "auto", "how tags spell spans: auto, none, bio, iob1, bioes, bmes or sbe"
+    )
+    head: Literal["crf", "softmax"] = _option("crf", "crf: the best legal sequence; softmax: each tag by itself")
+    cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
+    hidden_size: int = _option(128, "units in each layer and direction")
+    layers: int = _option(1, "layers, each in both directions")
+    dropout: float = _option(0.3, "probability of dropout between layers and before the output")
+    embedding_size: int = _option(100, "size of a token's vector")
+    batch_size: int = _option(32, "sentences a batch")
+    validation: float = _option(0.05, "share of the sentences, at their end, kept for validation")
+    test: float = _option(0.0, "share of the sentences, at the very end, kept for a last test")
+    min_count: int = _option(2, "tokens seen less often than this in training are unknown")
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "layers", "embedding_size", "batch_size", "min_count"):
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(self, name)}")
+        for name, known in (("scheme", ("auto", *SCHEMES)), ("head", ("crf", "softmax"))):
+            if getattr(self, name) not in known:
+                raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
+            raise ArgumentError(
+                f"validation must be above 0, and with test below 1, got {self.validation} and {self.test}"
+            )
+
+
+@dataclass(frozen=True)
+class TaggedText:
+    """A text with its tags, the probability of each tag, and its spans (words, names) with theirs.
+
+    A span's probability is that of all its tags together; with the head `softmax` it is their product.
+    """
+
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    spans: tuple[Span, ...]
+    span_probabilities: tuple[float, ...]
+    joiner: str
+
+    def text_of(self, span: Span) -> str:
+        """Return what a span says."""
+        return self.joiner.join(self.tokens[span.start : span.end])
+
+
+class Tagging(Task):
+    """A tag for every token: embedding, a stack of any cell in both directions, and a CRF or a softmax.
+
+    From the command line `recurra train tagging`; in Python `Tagging.prepare(options, paths)`, then
+    `recurra.tasks.contract.train`, or `recurra.load(folder)`. Source: Huang, Xu and Yu (2015), Lample et al. (2016).
+    """
+
+    options_type = TaggingOptions
+    forms: ClassVar[tuple[str, ...]] = ("text", "jsonl", "conll", "table")
+    network: _Tagger
+
+    def __init__(
+        self, options: TaggingOptions, config: dict[str, Any], names: TagNames, cell: CellChoice, seed: int = 0
+    ) -> None:
+        self.options = options
+        self.config = config
+        self.names = names
+        self.seed = seed
+        self.network = _Tagger(options, names, cell.cell)
+
+    @classmethod
+    def prepare(
+        cls, options: TaggingOptions, paths: Sequence[Path], *, seed: int = 0, cells: Sequence[type[Cell]] = ()
+    ) -> Self:
+        """Read the sentences, number the tokens and tags of the training part, and build the network."""
+        cell = choose_cell(options.cell, cells)
+        sentences = read_tagged(paths, options.format)
+        train = _split(sentences, options)["train"]
+        names = TagNames.of(train, options.scheme, min_count=options.min_count, check=options.head == "crf")
+        file = cell.record.get("file")
+        config = {
+            "options": {**asdict(options), "cell": f"{file}:{cell.record['name']}" if file else cell.record["name"]},
+            "cell": cell.record,
+            "data": {"sha256": _digest(sentences), "sentences": len(sentences)},
+            "files": [str(path.absolute()) for path in paths],
+        }
+        torch.manual_seed(seed)
+        return cls(options, config, names, cell, seed)
+
+    @classmethod
+    def restore(cls, folder: ModelFolder, *, cells: Sequence[type[Cell]] = ()) -> Self:
+        """Rebuild the model that a folder holds."""
+        config = folder.read_config("tagging")
+        cell = recall_cell(config.get("cell"), cells)
+        options = read_options(TaggingOptions, config.get("options"), f"{folder.path}/config.json")
+        data, files = config.get("data"), config.get("files")
+        if not isinstance(data, dict) or not isinstance(files, list) or not {"sha256", "sentences"} <= set(data):
+            raise CorruptError(
+                f"{folder.path}/config.json does not say what was learned from: it is damaged or foreign"
+            )
+        names = TagNames.from_json(folder.read_vocabulary())
+        weights, _ = folder.read_model()
+        if "file" not in cell.record:
+            check_size(lambda: _Tagger(options, names, cell.cell), weights, folder.path)
+        model = cls(options, config, names, cell)
+        restore_weights(model.network, weights, str(folder.path))
+        model.network.eval()
+        return model
+
+    def save(self, folder: ModelFolder) -> None:
+        """Write the tokens, the tags and their scheme."""
+        folder.write_vocabulary(self.names.to_json())
+
+    def trainable(self) -> _Training:
+        """Return the batches, the loss and the validation for the trainer."""
+        return _Training(self, self._part("train"), self._part("validation"))
+
+    def predict(self, inputs: str | Sequence[str]) -> Any:
+        """Tag raw text: a `TaggedText` for one string, a list of them for several."""
+        if isinstance(inputs, str):
+            return self.tag([self.names.tokenise(inputs)])[0]
+        return self.tag([self.names.tokenise(text) for text in inputs])
+
+    @torch.no_grad()
+    def alternatives(self, text: str, n: int) -> list[tuple[TaggedText, float]]:
+        """Return the n most probable ways to tag a text, best first, each with its probability: of a CRF alone."""
+        if not isinstance(self.network.head, CRF):
+            raise ArgumentError("several ways to tag a text need the head crf: this model was trained with softmax")
+        tokens = self.names.tokenise(text)
+        outputs, mask = self._outputs([tokens])
+        found, logs = self.network.head.n_best(outputs, n, mask)
+        kept = [(row, log) for row, log in zip(found[0], logs[0].exp().tolist(), strict=True) if log > 0]
+        return [(self._described(tokens, row.tolist(), outputs), p) for row, p in kept]
+
+    def render(self, prediction: TaggedText, form: str, *, probabilities: bool = False) -> str:
+        """Return a prediction as text, ends of lines included: text, jsonl, conll or table."""
+        p = prediction
+        found = list(zip(p.spans, p.span_probabilities, strict=True))
+        if form == "conll":
+            return "".join(f"{a}\t{b}\n" for a, b in zip(p.tokens, p.tags, strict=True)) + "\n"
+        if form == "table":
+            return "".join(f"{p.text_of(s)}\t{s.type or 'word'}\t{q:.3f}\n" for s, q in found)
+        if form == "jsonl":
+            parts = [{"text": p.text_of(s), **s._asdict(), "probability": round(q, 6)} for s, q in found]
+            content = {"tokens": p.tokens, "tags": p.tags, "spans": parts}
+            return json.dumps(content, ensure_ascii=False) + "\n"
+        if self.segments:
+            return " ".join(p.text_of(s) + (f"/{q:.3f}" if probabilities else "") for s, q in found) + "\n"
+        return " ".join(f"{a}/{b}" for a, b in zip(p.tokens, p.tags, strict=True)) + "\n"
+
+    @property
+    def segments(self) -> bool:
+        """Whether it cuts text into words: its spans have no type, and nothing is outside of them."""
+        return self.names.scheme != "none" and all("-" not in tag and tag != "O" for tag in self.names.tags)
+
+    def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
+        """Return accuracy, spans (conlleval's rules and strict), illegal sequences, and the baseline beside them.
+
+        The baseline gives each token its most frequent tag, and is left out where the training text is gone.
+        """
+        sentences = read_tagged(paths, self.options.format) if paths is not None else self._part(part)
+        if not sentences:
+            raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
+        scheme = self.names.scheme
+        predicted = [p.tags for p in self.tag([list(s.tokens) for s in sentences])]
+        metrics = {
+            "sentences": float(len(sentences)),
+            "tokens": float(sum(len(s.tokens) for s in sentences)),
+            "illegal_sequences": float(sum(self.names.fault(tags) is not None for tags in predicted)),
+        }
+        try:
+            train = self._part("train")
+        except DataError:
+            if paths is None:
+                raise
+            return metrics | tag_scores(sentences, predicted, scheme)
+        known = (
+            {" ".join(s.tokens[a:b]) for s in train for a, b, _ in spans(s.tags, scheme)} if scheme != "none" else None
+        )
+        metrics |= tag_scores(sentences, predicted, scheme, known)
+        frequent = FrequentTag(train)
+        baseline = tag_scores(sentences, [frequent.predict(s.tokens) for s in sentences], scheme)
+        return metrics | {f"baseline_{k}": v for k, v in baseline.items() if k in ("accuracy", "f1")}
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """Return the README of the model folder."""
+        o, names = self.options, self.names
+        rows = [f"| {name.replace('_', ' ')} | {value:,.4g} |" for name, value in metrics.items()]
+        lines = [
+            "# A tagger",
+            "",
+            f"It gives each token one of {len(names.tags)} tags (scheme `{names.scheme}`) by the head `{o.head}` over "
+            f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
+            f"`{self.config['cell']['name']}` in each direction; "
+            f"{sum(p.numel() for p in self.network.parameters()):,} parameters. It knows {names.tokens.size:,} tokens.",
+            "",
+            f"It learned from {', '.join(Path(file).name for file in self.config['files'])}: "
+            f"{self.config['data']['sentences']:,} sentences (SHA-256 {self.config['data']['sha256'][:16]}…).",
+            "",
+            f"On the {100 * o.validation:g} % of the sentences kept for validation, which it never learned from:",
+            "",
+            "| | |",
+            "|---|---:|",
+            *rows,
+            "",
+            "`recurra predict FOLDER` tags lines of text, `recurra segment FOLDER` cuts them into words, "
+            "`recurra evaluate FOLDER` measures it again.",
+        ]
+        return "\n".join(lines)
+
+    @torch.no_grad()
+    def tag(self, rows: Sequence[Sequence[str]]) -> list[TaggedText]:
+        """Tag sentences that are cut into tokens already, in batches; each as if it were alone."""
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        found: dict[int, TaggedText] = {}
+        for first in range(0, len(order), self.options.batch_size):
+            here = order[first : first + self.options.batch_size]
+            outputs, mask = self._outputs([rows[i] for i in here])
+            best = self.network.head.predict(outputs, mask).tolist()
+            for row, i in enumerate(here):
+                n = len(rows[i])
+                found[i] = self._described(rows[i], best[row][:n], outputs[row : row + 1, :n])
+        return [found[i] for i in range(len(rows))]
+
+    def _outputs(self, rows: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        ids, lengths = padded([self.names.tokens.encode(tokens) for tokens in rows])
+        if not ids.shape[1]:
+            ids = ids.new_zeros(len(rows), 1)  # A layer wants a step, if only one of padding.
+        outputs, _ = self.network(Batch(ids, lengths=lengths))
+        return outputs, torch.arange(ids.shape[1]) < lengths[:, None]
+
+    def _described(self, tokens: Sequence[str], best: Sequence[int], outputs: Tensor) -> TaggedText:
+        """Return the text with these tags, and how probable they are by the outputs `(1, T, K)`."""
+        tags = tuple(self.names.tags[i] for i in best[: len(tokens)])
+        found = spans(tags, self.names.scheme) if self.names.scheme != "none" else []
+        own, together = self.network.probabilities(outputs[:, : len(tokens)], torch.tensor(best[: len(tokens)]), found)
+        joiner = "" if self.names.unit == "characters" else " "
+        return TaggedText(tuple(tokens), tags, own, tuple(found), together, joiner)
+
+    def _part(self, part: str) -> list[TaggedSentence]:
+        """Read a part of the training run's sentences again."""
+        if part not in ("train", "validation", "test"):
+            raise ArgumentError(f"part must be train, validation or test, got {part!r}")
+        sentences = read_tagged([Path(path) for path in self.config["files"]], self.options.format)
+        if _digest(sentences) != self.config["data"]["sha256"]:
+            raise DataError(f"{', '.join(self.config['files'])} changed since the model was trained: give --data")
+        return _split(sentences, self.options)[part]
+
+
+class _Tagger(nn.Module):
+    """Scores for every tag at every step, and the head on them, which may have weights of its own."""
+
+    def __init__(self, options: TaggingOptions, names: TagNames, cell: type[Cell]) -> None:
+        super().__init__()
+        o, size = options, len(names.tags)
+        embed = Embedding(names.tokens.size, o.embedding_size)
+        recurrent = Recurrent(
+            cell, o.embedding_size, o.hidden_size, o.layers,
+            bidirectional=True, dropout=o.dropout if o.layers > 1 else 0.0, batch_first=True,
+        )  # fmt: skip
+        self.scores = Synchronous(embed, recurrent, Readout(recurrent.output_size, size, o.dropout))
+        self.head: CRF | Softmax = CRF(size, legal(names.tags, names.scheme)) if o.head == "crf" else Softmax()
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Any]:
+        """Return the scores `(B, T, K)` and the state."""
+        return self.scores(batch)
+
+    def probabilities(
+        self, outputs: Tensor, tags: Tensor, found: Sequence[Span]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the probability of each tag, and that of the tags of each span together. outputs: `(1, T, K)`."""
+        if not len(tags):
+            return (), ()
+        if not isinstance(self.head, CRF):
+            own = outputs[0].softmax(-1).gather(1, tags[:, None])[:, 0]
+            return tuple(own.tolist()), tuple(float(own[s.start : s.end].prod()) for s in found)
+        own = self.head.marginals(outputs)[0].gather(1, tags[:, None])[:, 0]
+        partial = torch.full((len(found), len(tags)), UNLABELLED)
+        for row, span in enumerate(found):
+            partial[row, span.start : span.end] = tags[span.start : span.end]
+        together = self.head.log_likelihood(outputs.expand(len(found), -1, -1), partial).exp() if found else tags[:0]
+        return tuple(own.tolist()), tuple(together.tolist())
+
+
+class _Training:
+    """A tagger as the trainer sees it."""
+
+    def __init__(self, model: Tagging, train: Sequence[TaggedSentence], validation: Sequence[TaggedSentence]) -> None:
+        self.network: nn.Module = model.network
+        self._model = model
+        self._train, self._validation = model.names.numbered(train), model.names.numbered(validation)
+        self._gold = validation
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        lengths = [len(ids) for ids, _ in self._train]
+        for rows in batch_order(lengths, self._model.options.batch_size, self._model.seed, epoch, start):
+            yield _batch([self._train[i] for i in rows])
+
+    def loss(self, batch: Batch) -> tuple[Tensor, int]:
+        assert batch.targets is not None
+        assert batch.lengths is not None
+        outputs, _ = self.network(batch)
+        tokens = int(batch.lengths.sum())
+        mask = torch.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
+        return self._model.network.head.loss(outputs, batch.targets, mask) / tokens, tokens
+
+    def validate(self) -> dict[str, float]:
+        size, total, tokens = self._model.options.batch_size, 0.0, 0
+        for first in range(0, len(self._validation), size):
+            loss, count = self.loss(_batch(self._validation[first : first + size]))
+            total, tokens = total + float(loss) * count, tokens + count
+        predicted = [p.tags for p in self._model.tag([list(s.tokens) for s in self._gold])]
+        scores = tag_scores(self._gold, predicted, self._model.names.scheme)
+        return {"val_loss": total / tokens, **{f"val_{k}": v for k, v in scores.items() if k in ("accuracy", "f1")}}
+
+    def carried(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, carried: Mapping[str, Tensor]) -> None:
+        pass
+
+    def sample(self) -> str | None:
+        return self._model.render(self._model.tag([list(self._gold[0].tokens)])[0], "text").rstrip("\n")
+
+
+def _batch(sentences: Sequence[tuple[list[int], list[int]]]) -> Batch:
+    inputs, lengths = padded([ids for ids, _ in sentences])
+    targets, _ = padded([tags for _, tags in sentences])
+    return Batch(inputs, targets, lengths=lengths)
+
+
+def _split(sentences: Sequence[TaggedSentence], options: TaggingOptions) -> dict[str, list[TaggedSentence]]:
+    """Cut the sentences in their order: training, validation, test."""
+    total = len(sentences)
+    end = total - round(options.test * total)
+    middle = min(end - 1, total - round((options.test + options.validation) * total))
+    if middle < 1:
+        raise DataError(f"expected sentences to learn from and to validate on, got {total}: give more")
+    return {"train": [*sentences[:middle]], "validation": [*sentences[middle:end]], "test": [*sentences[end:]]}
+
+
+def _digest(sentences: Sequence[TaggedSentence]) -> str:
+    whole = json.dumps([s[:2] for s in sentences], ensure_ascii=True)
+    return hashlib.sha256(whole.encode()).hexdigest()

@@ -1,0 +1,138 @@
+"""From segmented text to a tagger and back: train, evaluate, predict, segment, resume; and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import pytest
+from command import assert_same_end, call, refused, spawn
+
+import recurra
+from recurra.data import Span, read_tagged, sample_path
+from recurra.tasks.tagging import Tagging
+
+TRAIN = ("train", "tagging")
+SMALL = ("--hidden-size", 8, "--embedding-size", 8, "--batch-size", 16, "--validation", 0.2, "--learning-rate", 0.05)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "model"
+    code, stdout, stderr = call(*TRAIN, "--data", sample_path("tiny-words"), "--out", out, "--epochs", 12, *SMALL)
+    assert code == 0, stderr
+    assert f"recurra predict {out}" in stdout
+    return out
+
+
+def loaded(folder: Path) -> Tagging:
+    found = recurra.load(folder)
+    assert isinstance(found, Tagging)
+    return found
+
+
+def test_it_learns_the_words_of_sentences_it_has_not_seen(model: Path) -> None:
+    metrics = json.loads(call("evaluate", model, "--json")[1])
+    assert metrics["sentences"] == 12
+    assert metrics["f1"] == metrics["strict_f1"] > metrics["baseline_f1"]
+    assert metrics["illegal_sequences"] == 0
+    assert "scheme `bmes`" in (model / "README.md").read_text(encoding="utf-8")
+
+
+def test_probabilities_are_those_of_all_ways_to_cut(model: Path) -> None:
+    tagger = loaded(model)
+    text = "他说的确实在理"
+    ways = tagger.alternatives(text, 1000)
+    assert len(ways) == 2 ** (len(text) - 1)  # A border or none between any two characters.
+    assert math.fsum(p for _, p in ways) == pytest.approx(1, abs=1e-5)
+    assert [p for _, p in ways] == sorted((p for _, p in ways), reverse=True)
+    best = tagger.predict(text)
+    assert best.tags == ways[0][0].tags
+    for span, p in zip(best.spans, best.span_probabilities, strict=True):
+        assert p == pytest.approx(math.fsum(q for way, q in ways if span in way.spans), abs=1e-5)
+    for t, p in enumerate(best.probabilities):
+        assert p == pytest.approx(math.fsum(q for way, q in ways if way.tags[t] == best.tags[t]), abs=1e-5)
+
+
+def test_lines_stand_alone_and_empty_ones_stay(model: Path) -> None:
+    tagger = loaded(model)
+    texts = ["今天我们爱北京。", "", "书"]
+    together = tagger.predict(texts)
+    for text, found in zip(texts, together, strict=True):
+        alone = tagger.predict(text)
+        assert alone.tags == found.tags
+        assert alone.probabilities == pytest.approx(found.probabilities, abs=1e-5)
+    assert together[1].spans == ()
+
+
+def test_predict_in_every_form(model: Path) -> None:
+    words = ("predict", model, "--text", "我们爱北京")
+    best = loaded(model).predict("我们爱北京")
+    assert call(*words)[1].split() == [best.text_of(s) for s in best.spans]
+    table = [line.split("\t") for line in call(*words, "--as", "table")[1].splitlines()]
+    assert [row[:2] for row in table] == [[best.text_of(s), "word"] for s in best.spans]
+    content = json.loads(call(*words, "--json")[1])
+    assert [Span(s["start"], s["end"], s["type"]) for s in content["spans"]] == list(best.spans)
+    conll = call(*words, "--as", "conll")[1]
+    assert conll == "".join(f"{a}\t{b}\n" for a, b in zip(best.tokens, best.tags, strict=True)) + "\n"
+    assert "--as must be one of text, jsonl" in refused(*words, "--as", "xml")
+
+
+def test_segment_answers_line_by_line(model: Path) -> None:
+    lines = ["我爱中国", "", "他们讨论音乐。"]
+    done = spawn("segment", model, input="\n".join(lines))
+    assert done.stderr == ""
+    assert [line.replace(" ", "") for line in done.stdout.split("\n")[:-1]] == lines
+    best = spawn("segment", model, "--n-best", 2, "--probabilities", input=lines[0]).stdout.splitlines()
+    assert len(best) == 2
+    first, second = (float(line.split("\t")[0]) for line in best)
+    assert 1 >= first >= second > 0
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_cut(tmp_path: Path) -> None:
+    data = ("--data", sample_path("tiny-words"), *SMALL, "--dropout", 0.5, "--validate-every", 2)
+    for name, steps in (("whole", 8), ("cut", 4)):  # An epoch has three steps.
+        assert call(*TRAIN, *data, "--out", tmp_path / name, "--steps", steps)[0] == 0
+    assert call(*TRAIN, "--out", tmp_path / "cut", "--resume", "--steps", 8)[0] == 0
+    assert_same_end(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_names_with_types_by_a_softmax(tmp_path: Path) -> None:
+    data = tmp_path / "names.txt"
+    data.write_text("小 B-BRAND\n米 I-BRAND\n雷 B-PER\n军 I-PER\n说 O\n\n" * 10, encoding="utf-8")
+    out = tmp_path / "m"
+    words = (*TRAIN, "--data", data, "--out", out, "--head", "softmax", "--epochs", 15, *SMALL, "--dropout", 0)
+    assert call(*words)[0] == 0
+    table = [
+        line.split("\t")[:2] for line in call("predict", out, "--text", "小米雷军说", "--as", "table")[1].splitlines()
+    ]
+    assert table == [["小米", "BRAND"], ["雷军", "PER"]]
+    assert "cuts text into words" in refused("segment", out)
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        ("a O\nb I-X\n\nc O\n\n", ("--scheme", "bio"), "text:1: tag 2, 'I-X', cannot follow 'O' in the scheme bio"),
+        ("a B\nb Q\n\nc B\n\n", ("--scheme", "bio"), "tag 'Q' is not of the scheme bio"),
+        ("a X\n\nb Y\n\n", ("--validation", 0.5), "text:3: the tag 'Y' is not in the training part"),
+        ("a X\n", (), "expected sentences to learn from and to validate on, got 1"),
+        ("a X\n\nb\n\n", ("--format", "columns"), "text:3: expected 2 columns"),
+    ],
+)
+def test_bad_data_is_refused_in_one_line_and_nothing_is_written(
+    tmp_path: Path, content: str, flags: tuple[object, ...], message: str
+) -> None:
+    (tmp_path / "text").write_text(content, encoding="utf-8")
+    line = refused(*TRAIN, "--format", "columns", "--data", tmp_path / "text", "--out", tmp_path / "m", *flags)
+    assert message in line
+    assert not (tmp_path / "m").exists()
+
+
+def test_the_sample_reads_as_words() -> None:
+    sentences = read_tagged([sample_path("tiny-words")])
+    assert len(sentences) == 60
+    assert {tag for s in sentences for tag in s.tags} == set("BMES")
+    assert all(a != "B" or b in "ME" for s in sentences for a, b in itertools.pairwise(s.tags))
