@@ -1,0 +1,349 @@
+"""Text classification: one class for a whole text; sentiment, topic, the language of a name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recurra.core import Batch, Cell
+from recurra.core.errors import ArgumentError, CorruptError, DataError
+from recurra.data import LabelledText, Vocabulary, read_labelled
+from recurra.data.class_scores import NaiveBayes, class_scores, confusion
+from recurra.data.ragged_batches import batch_order, padded
+from recurra.data.stratified import stratified
+from recurra.layers import Recurrent
+from recurra.learning import ModelFolder, restore_weights
+from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
+from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+
+__all__ = ["ClassifiedText", "TextClassification", "TextClassificationOptions"]
+
+_MOST = 2**31
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TextClassificationOptions:
+    """What a classifier is made of, and how its data is written."""
+
+    text_column: str = _option("text", "the column of the texts, in CSV, TSV and JSONL")
+    label_column: str = _option("label", "the column of the labels")
+    level: Literal["char", "word"] = _option("word", "what a token is: char or word (an ideograph is a word)")
+    pooling: Literal["last", "mean", "max", "attention"] = _option(
+        "max", "how all steps become one vector: last, mean, max or attention"
+    )
+    class_weights: bool = _option(False, "let every class weigh alike in the loss, however rare it is")
+    cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
+    hidden_size: int = _option(128, "units in each layer and direction")
+    layers: int = _option(1, "layers, each in both directions")
+    dropout: float = _option(0.3, "probability of dropout between layers and before the output")
+    embedding_size: int = _option(100, "size of a token's vector")
+    batch_size: int = _option(32, "texts a batch")
+    validation: float = _option(0.1, "share of the texts of each class kept for validation")
+    test: float = _option(0.0, "share of the texts of each class kept for a last test")
+    min_count: int = _option(2, "tokens seen less often than this in training are unknown")
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "layers", "embedding_size", "batch_size", "min_count"):
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(self, name)}")
+        for name, known in (("level", ("char", "word")), ("pooling", ("last", "mean", "max", "attention"))):
+            if getattr(self, name) not in known:
+                raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
+            raise ArgumentError(
+                f"validation must be above 0, and with test below 1, got {self.validation} and {self.test}"
+            )
+
+
+@dataclass(frozen=True)
+class ClassifiedText:
+    """A text, its most probable class, and the probability of every class."""
+
+    text: str
+    label: str
+    probabilities: dict[str, float]
+
+
+class TextClassification(Task):
+    """One class for a text: embedding, a stack of any cell in both directions, pooling over time, a softmax.
+
+    From the command line `recurra train text-classification`; in Python `TextClassification.prepare(options, paths)`,
+    then `recurra.tasks.contract.train`, or `recurra.load(folder)`.
+    """
+
+    options_type = TextClassificationOptions
+    forms: ClassVar[tuple[str, ...]] = ("text", "jsonl", "table")
+    network: ManyToOne
+
+    def __init__(
+        self,
+        options: TextClassificationOptions,
+        config: dict[str, Any],
+        vocabulary: Vocabulary,
+        labels: tuple[str, ...],
+        cell: CellChoice,
+        seed: int = 0,
+    ) -> None:
+        self.options = options
+        self.config = config
+        self.vocabulary = vocabulary
+        self.labels = labels
+        self.seed = seed
+        self.network = _build(options, vocabulary.size, len(labels), cell.cell)
+
+    @classmethod
+    def prepare(
+        cls,
+        options: TextClassificationOptions,
+        paths: Sequence[Path],
+        *,
+        seed: int = 0,
+        cells: Sequence[type[Cell]] = (),
+    ) -> Self:
+        """Read the texts, make the vocabulary from the training part, and build the network."""
+        cell = choose_cell(options.cell, cells)
+        texts = _read(paths, options)
+        train = _split(texts, options, seed)["train"]
+        vocabulary = Vocabulary.build((t.text for t in train), options.level, min_count=options.min_count)
+        file = cell.record.get("file")
+        config = {
+            "options": {**asdict(options), "cell": f"{file}:{cell.record['name']}" if file else cell.record["name"]},
+            "cell": cell.record,
+            "data": {"sha256": _digest(texts), "texts": len(texts), "seed": seed},
+            "files": [str(path.absolute()) for path in paths],
+        }
+        torch.manual_seed(seed)
+        return cls(options, config, vocabulary, tuple(sorted({t.label for t in texts})), cell, seed)
+
+    @classmethod
+    def restore(cls, folder: ModelFolder, *, cells: Sequence[type[Cell]] = ()) -> Self:
+        """Rebuild the model that a folder holds."""
+        config = folder.read_config("text-classification")
+        cell = recall_cell(config.get("cell"), cells)
+        options = read_options(TextClassificationOptions, config.get("options"), f"{folder.path}/config.json")
+        data, files, content = config.get("data"), config.get("files"), folder.read_vocabulary()
+        if not isinstance(data, dict) or not isinstance(files, list) or not {"sha256", "texts", "seed"} <= set(data):
+            raise CorruptError(f"{folder.path}/config.json does not say what was learned from: it is damaged")
+        labels: Any = content.get("labels")
+        if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+            raise CorruptError(f"{folder.path}/vocabulary.json has no labels: it is damaged or foreign")
+        vocabulary = Vocabulary.from_json({k: v for k, v in content.items() if k != "labels"})
+        weights, _ = folder.read_model()
+        if "file" not in cell.record:
+            check_size(lambda: _build(options, vocabulary.size, len(labels), cell.cell), weights, folder.path)
+        model = cls(options, config, vocabulary, tuple(labels), cell)
+        restore_weights(model.network, weights, str(folder.path))
+        model.network.eval()
+        return model
+
+    def save(self, folder: ModelFolder) -> None:
+        """Write the vocabulary and the labels."""
+        folder.write_vocabulary({**self.vocabulary.to_json(), "labels": list(self.labels)})
+
+    def trainable(self) -> _Training:
+        """Return the batches, the loss and the validation for the trainer."""
+        return _Training(self, self._part("train"), self._part("validation"))
+
+    @torch.no_grad()
+    def predict(self, inputs: str | Sequence[str]) -> Any:
+        """Classify raw text: a `ClassifiedText` for one string, a list of them for several."""
+        texts = [inputs] if isinstance(inputs, str) else list(inputs)
+        found: list[ClassifiedText] = []
+        for first in range(0, len(texts), self.options.batch_size):
+            here = texts[first : first + self.options.batch_size]
+            outputs, _ = self.network(_batch([self.encode(text) for text in here]))
+            for text, row in zip(here, outputs.softmax(1).tolist(), strict=True):
+                p = dict(zip(self.labels, row, strict=True))
+                found.append(ClassifiedText(text, max(p, key=p.__getitem__), p))
+        return found[0] if isinstance(inputs, str) else found
+
+    def render(self, prediction: ClassifiedText, form: str) -> str:
+        """Return a prediction as text: text (label, probability, text), jsonl, or table (every class)."""
+        p = prediction
+        if form == "jsonl":
+            return json.dumps(asdict(p), ensure_ascii=False) + "\n"
+        if form == "table":
+            rows = sorted(p.probabilities.items(), key=lambda item: -item[1])
+            return "".join(f"{label}\t{q:.3f}\n" for label, q in rows) + "\n"
+        return f"{p.label}\t{p.probabilities[p.label]:.3f}\t{p.text}\n"
+
+    def encode(self, text: str) -> list[int]:
+        """Return the numbers of a text's tokens; white space between words is none."""
+        pieces = self.vocabulary.encode(text).tolist()
+        blank = set(self.vocabulary.encode(" ").tolist()) if self.vocabulary.level == "word" else set[int]()
+        # One unknown token stands for a text without any: a sequence needs a step.
+        return [i for i in pieces if i == 0 or i not in blank] or [0]
+
+    def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
+        """Return accuracy, macro F1 and the confusion matrix (`true_as_taken`), beside two baselines on the same texts.
+
+        majority: the most frequent class of the training texts; naive_bayes: a bag of words. Both are left out where
+        the training texts are gone.
+        """
+        texts = _read(paths, self.options) if paths is not None else self._part(part)
+        if not texts:
+            raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
+        gold = self.numbered(texts)
+        found = self.numbered([LabelledText(p.text, p.label) for p in self.predict([t.text for t in texts])])
+        table = confusion(gold, found, len(self.labels))
+        metrics = {"texts": float(len(texts)), **class_scores(table)}
+        try:
+            train = self._part("train")
+        except DataError:
+            if paths is None:
+                raise
+        else:
+            known = self.numbered(train)
+            bag = NaiveBayes([self.encode(t.text) for t in train], known, len(self.labels))
+            most = Counter(known).most_common(1)[0][0]
+            guesses = {"majority": [most] * len(gold), "naive_bayes": bag.predict(self.encode(t.text) for t in texts)}
+            for name, guess in guesses.items():
+                scores = class_scores(confusion(gold, guess, len(self.labels)))
+                metrics |= {f"{name}_{key}": value for key, value in scores.items()}
+        if len(self.labels) <= 10:
+            for a, row in zip(self.labels, table, strict=True):
+                metrics |= {f"{a}_as_{b}": float(n) for b, n in zip(self.labels, row, strict=True)}
+        return metrics
+
+    def describe(self, metrics: Mapping[str, float]) -> str:
+        """Return the README of the model folder."""
+        o = self.options
+        size = sum(p.numel() for p in self.network.parameters())
+        lines = [
+            "# A text classifier",
+            "",
+            f"It tells which of {len(self.labels)} classes a text is of: {', '.join(self.labels[:20])}. It has "
+            f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
+            f"`{self.config['cell']['name']}` in each direction, pooled by `{o.pooling}`, {size:,} parameters, and "
+            f"knows {self.vocabulary.size:,} tokens.",
+            "",
+            f"It learned from {', '.join(Path(file).name for file in self.config['files'])}: "
+            f"{self.config['data']['texts']:,} texts (SHA-256 {self.config['data']['sha256'][:16]}…).",
+            "",
+            f"On the {100 * o.validation:g} % of each class kept for validation, which it never learned from:",
+            "",
+            "| | |",
+            "|---|---:|",
+            *(f"| {name.replace('_', ' ')} | {value:,.4g} |" for name, value in metrics.items()),
+            "",
+            "`recurra predict FOLDER` classifies lines of text, `recurra evaluate FOLDER` measures it again.",
+        ]
+        return "\n".join(lines)
+
+    def numbered(self, texts: Sequence[LabelledText]) -> list[int]:
+        """Return the number of each text's label; raise DataError for one that training did not have."""
+        at = {label: i for i, label in enumerate(self.labels)}
+        for t in texts:
+            if t.label not in at:
+                raise DataError(f"{t.place}: the label {t.label!r} is unknown: expected {', '.join(self.labels[:10])}")
+        return [at[t.label] for t in texts]
+
+    def _part(self, part: str) -> list[LabelledText]:
+        """Read a part of the training run's texts again."""
+        if part not in ("train", "validation", "test"):
+            raise ArgumentError(f"part must be train, validation or test, got {part!r}")
+        texts = _read([Path(path) for path in self.config["files"]], self.options)
+        if _digest(texts) != self.config["data"]["sha256"]:
+            raise DataError(f"{', '.join(self.config['files'])} changed since the model was trained: give --data")
+        return _split(texts, self.options, self.config["data"]["seed"])[part]
+
+
+class _Training:
+    """A classifier as the trainer sees it; what it calls tokens are texts."""
+
+    def __init__(
+        self, model: TextClassification, train: Sequence[LabelledText], validation: Sequence[LabelledText]
+    ) -> None:
+        self.network: nn.Module = model.network
+        self._model = model
+        self._train = list(zip([model.encode(t.text) for t in train], model.numbered(train), strict=True))
+        self._held = list(zip([model.encode(t.text) for t in validation], model.numbered(validation), strict=True))
+        self._shown = validation[0].text
+        counts = torch.tensor(model.numbered(train)).bincount(minlength=len(model.labels))
+        weights = len(train) / (len(model.labels) * counts.clamp(min=1))
+        self._weights = weights if model.options.class_weights else None
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        lengths = [len(ids) for ids, _ in self._train]
+        for rows in batch_order(lengths, self._model.options.batch_size, self._model.seed, epoch, start):
+            yield _batch(*zip(*(self._train[i] for i in rows), strict=True))
+
+    def loss(self, batch: Batch) -> tuple[Tensor, int]:
+        assert batch.targets is not None
+        outputs, _ = self.network(batch)
+        losses = F.cross_entropy(outputs, batch.targets, self._weights, reduction="none")
+        return losses.mean(), len(losses)
+
+    def validate(self) -> dict[str, float]:
+        size, total = self._model.options.batch_size, 0.0
+        table = [[0] * len(self._model.labels) for _ in self._model.labels]
+        for first in range(0, len(self._held), size):
+            ids, gold = zip(*self._held[first : first + size], strict=True)
+            outputs, _ = self.network(_batch(ids, gold))
+            total += float(F.cross_entropy(outputs, torch.tensor(gold), reduction="sum"))
+            for a, b in zip(gold, outputs.argmax(1).tolist(), strict=True):
+                table[a][b] += 1
+        return {"val_loss": total / len(self._held), **{f"val_{k}": v for k, v in class_scores(table).items()}}
+
+    def carried(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, carried: Mapping[str, Tensor]) -> None:
+        pass
+
+    def sample(self) -> str | None:
+        return self._model.render(self._model.predict(self._shown), "text").rstrip("\n")
+
+
+def _build(options: TextClassificationOptions, symbols: int, classes: int, cell: type[Cell]) -> ManyToOne:
+    o = options
+    recurrent = Recurrent(
+        cell, o.embedding_size, o.hidden_size, o.layers,
+        bidirectional=True, dropout=o.dropout if o.layers > 1 else 0.0, batch_first=True,
+    )  # fmt: skip
+    size = recurrent.output_size
+    match o.pooling:
+        case "last":
+            pooling = LastStep.of(recurrent)
+        case "mean":
+            pooling = MeanPooling(size)
+        case "max":
+            pooling = MaxPooling(size)
+        case "attention":
+            pooling = AttentionPooling(size, o.hidden_size)
+    embed = Embedding(symbols, o.embedding_size)
+    return ManyToOne(embed, recurrent, pooling, Readout(pooling.output_size, classes, o.dropout))
+
+
+def _batch(texts: Sequence[Sequence[int]], labels: Sequence[int] | None = None) -> Batch:
+    ids, lengths = padded(texts)
+    return Batch(ids, None if labels is None else torch.tensor(labels), lengths=lengths)
+
+
+def _read(paths: Sequence[Path], options: TextClassificationOptions) -> list[LabelledText]:
+    return read_labelled(paths, text_column=options.text_column, label_column=options.label_column)
+
+
+def _split(
+    texts: Sequence[LabelledText], options: TextClassificationOptions, seed: int
+) -> dict[str, list[LabelledText]]:
+    return stratified(texts, validation=options.validation, test=options.test, seed=seed)
+
+
+def _digest(texts: Sequence[LabelledText]) -> str:
+    return hashlib.sha256(json.dumps([t[:2] for t in texts]).encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""From labelled texts to a classifier and back; negation, where a bag of words fails; what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from command import assert_same_end, call, refused
+
+import recurra
+from recurra.core.errors import DataError
+from recurra.data import LabelledText, sample_path
+from recurra.data.class_scores import NaiveBayes, class_scores, confusion
+from recurra.data.stratified import stratified
+from recurra.tasks.text_classification import TextClassification
+
+TRAIN = ("train", "text-classification")
+SMALL = ("--hidden-size", 8, "--embedding-size", 8, "--batch-size", 16, "--validation", 0.25, "--learning-rate", 0.05)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "model"
+    words = (*TRAIN, "--data", sample_path("tiny-reviews"), "--out", out, "--epochs", 25, *SMALL)
+    code, _, stderr = call(*words, "--pooling", "last")
+    assert code == 0, stderr
+    return out
+
+
+def test_it_reads_a_not_where_a_bag_of_words_cannot(model: Path) -> None:
+    metrics = json.loads(call("evaluate", model, "--json")[1])
+    assert metrics["accuracy"] > metrics["naive_bayes_accuracy"] + 0.1
+    table = [metrics[f"{a}_as_{b}"] for a in ("negative", "positive") for b in ("negative", "positive")]
+    assert sum(table) == metrics["texts"]
+    assert (table[0] + table[3]) / sum(table) == metrics["accuracy"]
+    lines = call("predict", model, "--text", "the book was good", "--text", "the book was not good")[1].splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["positive", "negative"]
+
+
+def test_predictions_are_probabilities_and_alone_as_among_others(model: Path) -> None:
+    classifier = recurra.load(model)
+    assert isinstance(classifier, TextClassification)
+    texts = ["the film was great", "", "never seen words , here and there"]
+    for text, found in zip(texts, classifier.predict(texts), strict=True):
+        assert math.fsum(found.probabilities.values()) == pytest.approx(1, abs=1e-6)
+        assert classifier.predict(text).probabilities == pytest.approx(found.probabilities, abs=1e-5)
+    content = json.loads(call("predict", model, "--text", texts[0], "--json")[1])
+    assert content["label"] == "positive"
+    assert len(call("predict", model, "--text", texts[0], "--as", "table")[1].splitlines()) == 3
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
+def test_each_pooling_is_resumed_bit_for_bit(tmp_path: Path, pooling: str) -> None:
+    data = ("--data", sample_path("tiny-reviews"), *SMALL, "--pooling", pooling, "--validate-every", 2)
+    for name, steps in (("whole", 8), ("cut", 4)):
+        assert call(*TRAIN, *data, "--out", tmp_path / name, "--steps", steps, "--class-weights")[0] == 0
+    assert call(*TRAIN, "--out", tmp_path / "cut", "--resume", "--steps", 8)[0] == 0
+    assert_same_end(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,label\na,x\nb,x\n", "expected at least two classes, got x alone"),
+        ("text,label\na,x\nb,x\nc,y\n", "got 1 of 'y'"),
+        ("words,label\na,x\n", "expected columns 'text' and 'label', got words, label"),
+    ],
+)
+def test_bad_data_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "a.csv").write_text(content, encoding="utf-8")
+    assert message in refused(*TRAIN, "--data", tmp_path / "a.csv", "--out", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_scores_by_hand() -> None:
+    table = confusion([0, 0, 1, 2], [0, 1, 1, 0], 4)
+    assert table == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    scores = class_scores(table)
+    assert scores["accuracy"] == 0.5
+    assert scores["macro_f1"] == pytest.approx((0.5 + 2 / 3 + 0) / 3)
+
+
+def test_naive_bayes_equals_its_formula() -> None:
+    bag = NaiveBayes(["aab", "b", "ac"], [0, 1, 1], 2)
+    # p(0) = 1/3, p(a|0) = 3/6, p(b|0) = 2/6;
+    # p(1) = 2/3, p(a|1) = 2/6, p(b|1) = 2/6; so p(0, aa) = 1/12 > p(1, aa) = 2/27.
+    assert bag.predict(["aa", "a", "b", "", "?"]) == [0, 1, 1, 1, 1]
+
+
+def test_parts_keep_the_shares_and_equal_texts_together() -> None:
+    texts = [LabelledText(f"{label}{i}", label) for label, n in (("x", 40), ("y", 10)) for i in range(n)]
+    texts += texts[:30]
+    parts = stratified(texts, validation=0.2, test=0.1, seed=1)
+    sets = {name: {t.text for t in found} for name, found in parts.items()}
+    assert sum(map(len, parts.values())) == 80
+    assert sum(map(len, sets.values())) == len(set.union(*sets.values())) == 50
+    for name, x, y in (("validation", 8, 2), ("test", 4, 1)):
+        assert [sum(t[0] == label for t in sets[name]) for label in "xy"] == [x, y]
+    assert parts == stratified(texts, validation=0.2, test=0.1, seed=1)
+    assert parts != stratified(texts, validation=0.2, test=0.1, seed=2)
+    with pytest.raises(DataError, match="two different texts"):
+        stratified([LabelledText("a", "x")] * 3, validation=0.2, test=0, seed=0)
