@@ -24,6 +24,7 @@ def test_scores_by_hand() -> None:
     assert (scores["precision"], scores["recall"], scores["f1"]) == (2 / 3, 1, pytest.approx(0.8))
     assert (scores["strict_precision"], scores["strict_recall"], scores["strict_f1"]) == (0.5, 0.5, 0.5)
     assert (scores["unseen"], scores["unseen_recall"]) == (1, 1)
+    assert tag_scores(gold, [["O"] * 5], "bio", known=())["unseen"] == 2
     assert tag_scores([sentence("a", "N")], [["V"]], "none") == {"accuracy": 0}
     assert tag_scores(gold, [["O"] * 5], "bio")["f1"] == 0
 
