@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -11,9 +12,11 @@ from recurra.compiler.ir import Value
 from recurra.compiler.kernel import Kernel, compile_loops
 from recurra.compiler.plan import Plan
 from recurra.scan.epilogue import Epilogue
-from recurra.scan.workspace import Form
+from recurra.scan.workspace import Form, Layout
 
 __all__ = ["Compiled", "Kernels"]
+
+_MOST_LAYOUTS = 256
 
 
 class Kernels:
@@ -66,8 +69,14 @@ class Compiled:
         self.sources = [kind for _, kind in sources]
         """Where every result of the backward is found, if it need not be written."""
         self.written = list(dict.fromkeys(v for v, kind in sources if kind[0] == "result"))
-        self.given = set(backward.results[: len(p.step_grads)])
-        """Results of the backward that the caller gets."""
+        self.given = [v for v in self.written if v in backward.results[: len(p.step_grads)]]
+        """Of those, what the caller gets."""
+        self.inner = [v for v in self.written if v not in self.given]
+        self.backward, self.derived = backward, derived
+        self.carries = [*backward.carried, *backward.histories]
+        self.turns = [1] * len(backward.carried) + [-1] * len(backward.histories)
+        """Masks for the slots of what is carried."""
+        self._layouts: dict[Any, Layout] = {}
         self.once = sorted(derived.epilogue_once)
         self.late = sorted(derived.epilogue_steps)
         self._leaves = [*p.staged.leaves, *p.kept, *held]
@@ -78,9 +87,30 @@ class Compiled:
         dtype = {"real": self._dtype, "int": torch.int64, "bool": torch.bool}[v.kind]
         return Form(slots, tuple(abs(n) for n in v.shape if n != -1), dtype)
 
-    def memory(self, steps: int) -> list[Form]:
+    def kept(self, steps: int, batch: int) -> Layout:
         """Return what the forward of a training step keeps: the history of every state, and what it saves."""
-        return [f._replace(slots=steps + 1) for f in self.states] + [self.form(v, steps) for v in self.saved]
+        return self._layout(steps, batch, self._kept)
+
+    def carried(self, steps: int, batch: int) -> Layout:
+        """Return what the backward works with: what it carries from step to step, in two slots in turn or with its
+        history, and what it writes for the epilogue."""
+        return self._layout(steps, batch, self._carried)
+
+    def _layout(self, steps: int, batch: int, form: Callable[[int], list[Form]]) -> Layout:
+        key = (steps, batch, form)
+        if key not in self._layouts:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[key] = Layout(form(steps), batch)
+        return self._layouts[key]
+
+    def _kept(self, steps: int) -> list[Form]:
+        return [Form(steps + 1, f.shape, f.dtype) for f in self.states] + [self.form(v, steps) for v in self.saved]
+
+    def _carried(self, steps: int) -> list[Form]:
+        forms = [self.form(c.before, 2) for c in self.backward.carried]
+        forms += [self.form(c.before, steps + 1) for c in self.backward.histories]
+        return forms + [self.form(v, steps) for v in self.inner]
 
     def epilogue(self, once: Sequence[int], late: Sequence[int]) -> Epilogue:
         """Return what computes the wanted gradients of parameters and of inputs."""

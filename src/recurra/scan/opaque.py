@@ -26,7 +26,6 @@ from recurra.scan.owners import USUAL_KEYS, owner_of
 from recurra.scan.problem import Problem, Result
 from recurra.scan.programs import Program
 from recurra.scan.run import Run
-from recurra.scan.workspace import memory_size
 
 __all__ = ["opaque"]
 
@@ -146,8 +145,8 @@ def _(
     cell = _Call(owner, index, reverse, x, state, own, None).problem.cell
     made = [x.new_empty(steps, batch, *cell.output_shape), *(torch.empty_like(s) for s in state)]
     if train:
-        forms = compiled.memory(steps) if _direct(program) else []
-        made.append(x.new_empty(memory_size(forms, batch), dtype=torch.uint8))
+        size = compiled.kept(steps, batch).size if _direct(program) else 0
+        made.append(x.new_empty(size, dtype=torch.uint8))
     return made
 
 

@@ -17,7 +17,7 @@ from recurra.scan.dealing import deal
 from recurra.scan.hoisted import Folded, LoopInputs
 from recurra.scan.kernels import Compiled
 from recurra.scan.problem import Problem
-from recurra.scan.workspace import Form, Place, allocate, places
+from recurra.scan.workspace import Form, Place
 
 __all__ = ["Run"]
 
@@ -47,19 +47,17 @@ class Run:
     def infer(self, inputs: LoopInputs) -> tuple[list[Tensor], list[Tensor]]:
         """Run the forward for its own sake; return outputs and final states."""
         c = self.compiled
-        forms = [f._replace(slots=2) for k, f in enumerate(c.states) if k not in c.aliases]
-        work = iter(places(forms, self.batch, allocate(forms, self.batch, False)) if forms else ())
         ports = _Ports()
         ports.rows(inputs.call)
         ports.steps(inputs.steps)
         histories: dict[int, Tensor] = {}
         finals: list[Tensor] = []
-        for k, (s, form) in enumerate(zip(inputs.state, c.states, strict=True)):
+        for k, (s, (_, shape, dtype)) in enumerate(zip(inputs.state, c.states, strict=True)):
             if k in c.aliases:
-                histories[k] = self._new(form._replace(slots=self.steps + 1))
-                finals.append(ports.kept(histories[k], s))
+                histories[k] = self._new(Form(self.steps + 1, shape, dtype))
+                finals.append(ports.kept(histories[k], s, -1))
             else:
-                finals.append(ports.carried(next(work), s, 1))
+                finals.append(ports.kept(torch.empty(2, self.batch, *shape, dtype=dtype), s, 1))
         made = {v: self._new(c.form(v, self.steps)) for v in c.own_outputs}
         ports.steps(made.values())
         self._call(c.kernels["infer"], inputs.once, ports, self.descend)
@@ -76,9 +74,9 @@ class Run:
         into it. What the backward does read is among what it has to be given, so that writing into it is noticed.
         """
         c = self.compiled
-        forms = c.memory(self.steps)
-        memory = allocate(forms, self.batch, self.lengths is not None)
-        held = places(forms, self.batch, memory)
+        layout = c.kept(self.steps, self.batch)
+        memory = layout.allocate(self.lengths is not None)
+        held = layout.places(memory)
         ports = _Ports()
         ports.rows(inputs.call)
         ports.steps(inputs.steps)
@@ -98,10 +96,8 @@ class Run:
         kept: what `forward` returned for this; grads: of outputs and final states.
         """
         c = self.compiled
-        p, derived = c.plan, c.plan.derived
-        assert derived is not None
-        assert p.backward is not None
-        before = places(c.memory(self.steps), self.batch, kept[0])
+        p, derived, backward = c.plan, c.derived, c.backward
+        before = c.kept(self.steps, self.batch).places(kept[0])
         states, saved = before[: len(c.states)], before[len(c.states) :]
         known: dict[Value, _Timed] = {
             **dict(zip(p.staged.loop_steps, inputs.steps, strict=True)),
@@ -114,39 +110,34 @@ class Run:
                 known[leaf] = self._output_grad(grad, like)
         ports = _Ports()
         ports.rows(inputs.call)
-        ports.steps(known[v] for v in p.backward.per_step)
+        ports.steps(known[v] for v in backward.per_step)
         ports.steps(states)
 
         a, b, late_from, _ = self.sizes
         ask_call, ask_state = any(wanted[a : a + b]), any(wanted[a + b + late_from :])
-        carries = [*p.backward.carried, *p.backward.histories]
-        slots = [2] * len(p.backward.carried) + [self.steps + 1] * len(p.backward.histories)
-        inner = [v for v in c.written if v not in c.given]
-        forms = [c.form(v.before, n) for v, n in zip(carries, slots, strict=True)]
-        forms += [c.form(v, self.steps) for v in inner]
-        memory = allocate(forms, self.batch, self.lengths is not None)
-        held = places(forms, self.batch, memory)
+        layout = c.carried(self.steps, self.batch)
+        held = layout.places(layout.allocate(self.lengths is not None))
         starts = {v: grads[count + k] for k, v in enumerate(derived.first) if v is not None}
         ends: dict[Value, Tensor] = {}
-        for carry, place, n in zip(carries, held, slots, strict=False):
+        for carry, place, mask in zip(c.carries, held, c.turns, strict=False):
             asked = ask_state or (ask_call and carry.before in c.call_grads.leaves)
-            end = ports.carried(place, starts.get(carry.before), 1 if n == 2 else -1, asked)
+            end = ports.carried(place, starts.get(carry.before), mask, asked)
             if asked:
                 ends[carry.before] = end
-        results: dict[Value, _Timed] = dict(zip(inner, held[len(carries) :], strict=True))
-        results.update((v, self._new(c.form(v, self.steps))) for v in c.written if v in c.given)
+        results: dict[Value, _Timed] = dict(zip(c.inner, held[len(c.carries) :], strict=True))
+        results.update((v, self._new(c.form(v, self.steps))) for v in c.given)
         ports.steps(results[v] for v in c.written)
         self._call(c.kernels["backward"], inputs.once, ports, not self.descend)
 
         pools = {
-            "history": [self._after(h, not self.descend) for h in held[len(p.backward.carried) : len(carries)]],
+            "history": [self._after(h, not self.descend) for h in held[len(backward.carried) : len(c.carries)]],
             "saved": saved,
             "output": kept[1:],
             "new": [self._after(h, self.descend) for h in states],
         }
         found = [
             results[v] if kind == "result" else pools[kind][k]
-            for v, (kind, k) in zip(p.backward.results, c.sources, strict=True)
+            for v, (kind, k) in zip(backward.results, c.sources, strict=True)
         ]
         steps = {k: _tensor(v) for k, v in zip(p.step_grads, found, strict=False)}
         once: dict[int, Tensor] = {}
@@ -257,10 +248,10 @@ class _Ports:
         self.words += (memory.at, memory.batch * memory.width, memory.width, mask)
         return self._end((memory.batch, *memory.form.shape), memory.form.dtype, start, ask)
 
-    def kept(self, memory: Tensor, start: Tensor | None) -> Tensor:
-        """Add the same for memory that is the caller's."""
+    def kept(self, memory: Tensor, start: Tensor | None, mask: int) -> Tensor:
+        """Add the same for memory of its own."""
         self._held.append(memory)
-        self.words += (memory.data_ptr(), memory.stride(0), memory.stride(1), -1)
+        self.words += (memory.data_ptr(), memory.stride(0), memory.stride(1), mask)
         return self._end(memory.shape[1:], memory.dtype, start, True)
 
     def _end(self, shape: Sequence[int], dtype: torch.dtype, start: Tensor | None, ask: bool) -> Tensor:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Form", "Place", "allocate", "memory_size", "places"]
+__all__ = ["Form", "Layout", "Place"]
 
 _LINE = 64
 """Bytes of a line of the cache: every value begins on one."""
@@ -28,24 +28,21 @@ class Form(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a value lies, its slots one after another: an address, and the memory with the offset in it."""
+    """Where a value lies, its slots one after another: an address, numbers in a row, and the memory with the offset in
+    it."""
 
     at: int
+    width: int
     form: Form
     batch: int
     memory: Tensor
     offset: int
 
-    @property
-    def width(self) -> int:
-        """Numbers of one row."""
-        return math.prod(self.form.shape)
-
     def part(self, start: int, slots: int) -> Place:
         """Return some of the slots."""
         skip = start * self.batch * self.width * self.form.dtype.itemsize
-        form = self.form._replace(slots=slots)
-        return Place(self.at + skip, form, self.batch, self.memory, self.offset + skip)
+        form = Form(slots, self.form.shape, self.form.dtype)
+        return Place(self.at + skip, self.width, form, self.batch, self.memory, self.offset + skip)
 
     def tensor(self) -> Tensor:
         """Return the value, `(slots, B, *shape)`, a view of the memory."""
@@ -53,27 +50,23 @@ class Place(NamedTuple):
         return flat.view(self.form.dtype).view(self.form.slots, self.batch, *self.form.shape)
 
 
-def allocate(forms: Sequence[Form], batch: int, zero: bool) -> Tensor:
-    """Return memory for values, filled with zeros or not at all."""
-    make = torch.zeros if zero else torch.empty
-    return make(memory_size(forms, batch), dtype=torch.uint8)
+class Layout:
+    """Values side by side. size: the bytes that all of them take."""
 
+    def __init__(self, forms: Sequence[Form], batch: int) -> None:
+        self._batch = batch
+        self._values: list[tuple[int, int, Form]] = []
+        self.size = 0
+        for form in forms:
+            self._values.append((self.size, math.prod(form.shape), form))
+            self.size += -(-form.size(batch) // _LINE) * _LINE
 
-def memory_size(forms: Sequence[Form], batch: int) -> int:
-    """Return the bytes that `allocate` takes."""
-    return sum(_lines(f, batch) for f in forms)
+    def allocate(self, zero: bool) -> Tensor:
+        """Return memory for them, filled with zeros or not at all."""
+        make = torch.zeros if zero else torch.empty
+        return make(self.size, dtype=torch.uint8)
 
-
-def places(forms: Sequence[Form], batch: int, memory: Tensor) -> list[Place]:
-    """Return where the values lie in memory that was allocated for them."""
-    found: list[Place] = []
-    at = memory.data_ptr()
-    offset = 0
-    for form in forms:
-        found.append(Place(at + offset, form, batch, memory, offset))
-        offset += _lines(form, batch)
-    return found
-
-
-def _lines(form: Form, batch: int) -> int:
-    return -(-form.size(batch) // _LINE) * _LINE
+    def places(self, memory: Tensor) -> list[Place]:
+        """Return where the values lie in memory that was allocated for them."""
+        at, batch = memory.data_ptr(), self._batch
+        return [Place(at + offset, width, form, batch, memory, offset) for offset, width, form in self._values]
