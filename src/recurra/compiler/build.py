@@ -3,7 +3,7 @@
 The cache lies in `RECURRA_CACHE`, or `$XDG_CACHE_HOME/recurra`, or `~/.cache/recurra`. A library's name is the hash
 of its source, the headers in `runtime/`, the flags, the compiler's version and the CPU's features, so nothing stale
 is ever loaded. Libraries are written under another name and renamed, so processes never see half of one. The oldest go
-when there are more than 512.
+when there are more than 2,048.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLAGS = (
 )  # fmt: skip
 """The compiler's flags. Never -ffast-math: it would break NaN and set flush-to-zero for the whole process."""
 
-_MOST = 512
+_MOST = 2048
 _RUNTIME = Path(__file__).with_name("runtime")
 
 

@@ -89,7 +89,7 @@ class Compiled:
 
     def kept(self, steps: int, batch: int) -> Layout:
         """Return what the forward of a training step keeps: the history of every state, and what it saves."""
-        return self._layout(steps, batch, self._kept)
+        return self._layout(steps, batch, self.kept_forms)
 
     def carried(self, steps: int, batch: int) -> Layout:
         """Return what the backward works with: what it carries from step to step, in two slots in turn or with its
@@ -104,7 +104,8 @@ class Compiled:
             self._layouts[key] = Layout(form(steps), batch)
         return self._layouts[key]
 
-    def _kept(self, steps: int) -> list[Form]:
+    def kept_forms(self, steps: int) -> list[Form]:
+        """Return the values of `kept`."""
         return [Form(steps + 1, f.shape, f.dtype) for f in self.states] + [self.form(v, steps) for v in self.saved]
 
     def _carried(self, steps: int) -> list[Form]:

@@ -26,6 +26,7 @@ from recurra.scan.owners import USUAL_KEYS, owner_of
 from recurra.scan.problem import Problem, Result
 from recurra.scan.programs import Program
 from recurra.scan.run import Run
+from recurra.scan.workspace import Layout
 
 __all__ = ["opaque"]
 
@@ -145,8 +146,9 @@ def _(
     cell = _Call(owner, index, reverse, x, state, own, None).problem.cell
     made = [x.new_empty(steps, batch, *cell.output_shape), *(torch.empty_like(s) for s in state)]
     if train:
-        size = compiled.kept(steps, batch).size if _direct(program) else 0
-        made.append(x.new_empty(size, dtype=torch.uint8))
+        # Not `compiled.kept`, which remembers sizes: here they may be symbols.
+        forms = compiled.kept_forms(steps) if _direct(program) else []
+        made.append(x.new_empty(Layout(forms, batch).size, dtype=torch.uint8))
     return made
 
 
