@@ -295,3 +295,26 @@ def test_gradients_of_gradients() -> None:
         return torch.autograd.grad((first**2).sum(), x)[0]
 
     assert torch.allclose(second("cpp"), second("reference"), atol=1e-12)
+
+
+class Biased(Cell):
+    """Adds what holds for the whole call to h, before the product."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.inputs, self.recurrent = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def step(self, x: Tensor, state: State, context: tuple[Tensor, ...]) -> tuple[Tensor, State]:
+        h = torch.tanh(self.inputs(x) + self.recurrent(state[0] + context[0])) + context[0]
+        return h, (h,)
+
+
+@needs_compiler
+def test_gradients_of_a_context_that_goes_through_a_product_in_the_loop() -> None:
+    cell = Biased(3, 5).double()
+    x, given = torch.randn(6, 4, 3).double(), torch.randn(4, 5).double().requires_grad_()
+    found: list[tuple[Tensor, ...]] = []
+    for backend in ("reference", "cpp"):
+        y = scan(cell, x, context=(given,), backend=backend, lengths=[6, 2, 0, 4]).y
+        found.append(torch.autograd.grad(y.square().sum(), [given, *cell.parameters()]))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-10)
