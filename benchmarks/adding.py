@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import torch
 
-from proving import HEADER, Contestant, Problem, Settings, how, settings, study, write
+from proving import HEADER, Contestant, Problem, Settings, how, settings, study
 from recurra.core.initialisers import chrono_
 from sequence_tasks import adding
+from tables import write
 
 QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=64, quick=True)
 WHOLE = Settings(steps=3000, rows=32, seeds=3, rates=(0.003, 0.01), tests=2560, every=100)
@@ -56,7 +57,7 @@ def main() -> None:
         "done.",
         how(chosen),
     ]
-    write(out, "The adding problem", notes, HEADER, [result.row() for result in results])
+    write(out, "The adding problem", notes, HEADER, [result.row() for result in results], only=chosen.only)
 
 
 if __name__ == "__main__":

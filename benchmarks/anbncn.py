@@ -15,8 +15,9 @@ import statistics
 import torch
 import torch.nn.functional as F
 
-from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, taking_part, train, units, write
+from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, taking_part, train, units
 from sequence_tasks import anbncn
+from tables import write
 
 TRAINED, FURTHEST = 10, 300
 QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=0, stop=False, quick=True)
@@ -74,7 +75,7 @@ def main() -> None:
         f"{' and '.join(f'{r:g}' for r in chosen.rates)}, seeds 0 to {chosen.seeds - 1}.",
     ]
     header = ["cell", "units", "weights", "rate", "counts to: median", "every seed", "seconds"]
-    write(out, "Counting: a^n b^n c^n", notes, header, rows)
+    write(out, "Counting: a^n b^n c^n", notes, header, rows, only=chosen.only)
 
 
 if __name__ == "__main__":

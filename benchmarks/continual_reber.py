@@ -22,8 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, taking_part, units, write
+from proving import TUNING_SEED, Contestant, Network, Problem, Settings, settings, taking_part, units
 from sequence_tasks import REBER, Batch, continual_reber
+from tables import write
 
 WINDOW, WINDOWS, PIECE, STREAMS = 50, 10, 1000, 10
 QUICK = Settings(steps=4, rows=4, seeds=1, rates=(0.01,), tests=2 * PIECE, quick=True)
@@ -116,7 +117,8 @@ def main() -> None:
         "entry at the end, every seed.",
     ]
     columns = ["symbols until the first mistake", "wrong at first", "wrong at the end", "largest state", "seconds"]
-    write(out, "Continual Reber grammar", notes, ["cell", "units", "weights", "rate", "perfect", *columns], rows)
+    header = ["cell", "units", "weights", "rate", "perfect", *columns]
+    write(out, "Continual Reber grammar", notes, header, rows, only=chosen.only)
 
 
 if __name__ == "__main__":

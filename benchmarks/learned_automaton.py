@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 import recurra as rc
 from automata import TOMITA, Automaton, every_string, extract, picture
-from proving import Settings, settings, write
+from proving import Settings, settings
 from recurra.drawing import heat_map
+from tables import write
 
 UNITS, LONGEST, MARK = 10, 15, 2
 RADII = (2.0, 1.5, 1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)

@@ -16,9 +16,10 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import nn
 
-from proving import Contestant, Problem, Result, Settings, how, settings, study, taking_part, write
+from proving import Contestant, Problem, Result, Settings, how, settings, study, taking_part
 from recurra.core.initialisers import chrono_
 from sequence_tasks import CLUES, WORDS, long_gap
+from tables import write
 
 GAPS = (2, 5, 10, 20, 40, 80)
 QUICK = Settings(steps=4, rows=8, seeds=2, rates=(0.01,), tests=64, quick=True)
@@ -74,7 +75,7 @@ def main() -> None:
         how(chosen),
     ]
     header = ["cell", "units", "weights", *(f"gap {gap}" for gap in gaps), "rates", "seconds"]
-    write(out, "Long gaps", notes, header, rows)
+    write(out, "Long gaps", notes, header, rows, only=chosen.only)
 
 
 def accuracies(result: Result) -> str:

@@ -36,7 +36,6 @@ __all__ = [
     "taking_part",
     "train",
     "units",
-    "write",
 ]
 
 TUNING_SEED = 100
@@ -201,7 +200,10 @@ def study(problem: Problem, contestants: Sequence[Contestant], chosen: Settings)
 
 
 def taking_part(contestants: Sequence[Contestant], chosen: Settings) -> list[Contestant]:
-    """Return the contestants that are run."""
+    """Return the contestants that are run. Raises ValueError where a name that was given is no contestant's."""
+    names = [contestant.name for contestant in contestants]
+    if unknown := [name for name in chosen.only if name not in names]:
+        raise ValueError(f"expected names among {names}, got {unknown}")
     return [contestant for contestant in contestants if not chosen.only or contestant.name in chosen.only]
 
 
@@ -227,18 +229,3 @@ def how(chosen: Settings) -> str:
         "when all of 512 validation sequences are right; steps in brackets: it never did. Measured on "
         f"{chosen.tests:,} other sequences. Seconds: of all shown seeds together, on one core of a shared machine."
     )
-
-
-def write(
-    out: Path | None, title: str, notes: Sequence[str], header: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-    """Print the table, and write it if `out` is given."""
-    lines = [f"# {title}", ""]
-    for note in notes:
-        lines += [note, ""]
-    lines += ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    report = "\n".join(lines) + "\n"
-    print(report)
-    if out is not None:
-        out.write_text(report, encoding="utf-8")

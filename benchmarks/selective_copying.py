@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 
-from proving import HEADER, Contestant, Problem, Settings, how, settings, study, write
+from proving import HEADER, Contestant, Problem, Settings, how, settings, study
 from sequence_tasks import selective_copying
+from tables import write
 
 LENGTH, TOKENS, SYMBOLS = 20, 4, 8
 CELLS = {"GRU": "gru", "minGRU": "min_gru", "minLSTM": "min_lstm", "SRU": "sru", "QRNN": "qrnn"}
@@ -50,7 +51,7 @@ def main() -> None:
         "`benchmarks/selective_copying.py`, whose head says what was done.",
         how(chosen),
     ]
-    write(out, "Selective copying", notes, HEADER, [result.row() for result in results])
+    write(out, "Selective copying", notes, HEADER, [result.row() for result in results], only=chosen.only)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 
-from proving import HEADER, Contestant, Problem, Settings, how, settings, study, write
+from proving import HEADER, Contestant, Problem, Settings, how, settings, study
 from recurra.core.initialisers import chrono_
 from sequence_tasks import spike_distance
+from tables import write
 
 SPIKES = 5
 DISTANCES = (10, 30, 49)
@@ -58,7 +59,8 @@ def main() -> None:
         "`benchmarks/spike_distance.py`, whose head says what was done.",
         how(chosen),
     ]
-    write(out, "Measuring the distance of spikes", notes, ["steps apart", *HEADER], rows)
+    header = ["steps apart", *HEADER]
+    write(out, "Measuring the distance of spikes", notes, header, rows, only=chosen.only, keys=2)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from proving import HEADER, Contestant, Problem, Settings, how, settings, study, write
+from proving import HEADER, Contestant, Problem, Settings, how, settings, study
 from recurra.core.initialisers import chrono_
 from sequence_tasks import ORDER, temporal_order
+from tables import write
 
 QUICK = Settings(steps=4, rows=8, seeds=1, rates=(0.01,), tests=64, quick=True)
 WHOLE = Settings(steps=2000, rows=32, seeds=3, rates=(0.003, 0.01), tests=2560, every=100)
@@ -54,7 +55,7 @@ def main() -> None:
         "`benchmarks/temporal_order.py`, whose head says what was done.",
         how(chosen),
     ]
-    write(out, "Temporal order", notes, HEADER, [result.row() for result in results])
+    write(out, "Temporal order", notes, HEADER, [result.row() for result in results], only=chosen.only)
 
 
 if __name__ == "__main__":
