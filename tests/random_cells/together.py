@@ -16,7 +16,7 @@ from recurra.scan import programs
 
 __all__ = ["built_together"]
 
-_INCLUDE = re.compile(r'#define RECURRA_VECTOR_BYTES \d+\n#include "lanes.h"\n#include "tiles.h"\n')
+_INCLUDE = re.compile(r'#define RECURRA_VECTOR_BYTES \d+\n#include "runtime.h"\n')
 _ENTRY = re.compile(r'extern "C" void (\w+)')
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from recurra.compiler.access import coordinates_of
 from recurra.compiler.emit_scope import TYPES, Scope, counted, loops, nested
 from recurra.compiler.emit_tiles import AHEAD, PORTS, Tiles
+from recurra.compiler.headers import RUNTIME
 from recurra.compiler.ir import Graph, Value, row_size
 from recurra.compiler.lower import Buffer, Group, Lowered, lower
 from recurra.compiler.plan import LoopPlan
@@ -72,8 +73,7 @@ class Emitted:
 def preamble(real: str, target: Target) -> str:
     """Return the text that stands before all loops over numbers of the C++ type `real`."""
     return (
-        f"#define RECURRA_VECTOR_BYTES {target.vector_bytes}\n"
-        f'#include "lanes.h"\n#include "tiles.h"\n'
+        f'#define RECURRA_VECTOR_BYTES {target.vector_bytes}\n#include "{RUNTIME}"\n'
         f"typedef {real} R;\ntypedef recurra::Lanes<R> L;\ntypedef L::V V;\n"
     )
 

@@ -12,7 +12,9 @@ a product of its own, so that nothing has to be copied. Everything else of the e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import threading
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +25,11 @@ import torch
 from torch import Tensor
 
 from recurra.compiler.build import build, target
+from recurra.compiler.errors import Unsupported
+from recurra.compiler.headers import RUNTIME
 from recurra.compiler.ir import Value, topological
 
-__all__ = ["Products", "Strip", "find_products"]
+__all__ = ["Products", "Strip", "begin_to_build", "find_products"]
 
 _NARROW = 4
 """Columns of a right side below which register tiles would compute little but padding."""
@@ -107,7 +111,7 @@ class Products:
             work += width * columns
         words[0] = max(1, min(torch.get_num_threads(), work * rows // _WORK_A_THREAD))
         call = array("q", words)
-        _library(like.dtype)(call.buffer_info()[0])
+        _native(like.dtype)(call.buffer_info()[0])
         return list(made.values())
 
 
@@ -183,12 +187,30 @@ def _parts(v: Value, leaves: set[Value]) -> list[Value]:
     return [v]
 
 
+def begin_to_build(dtype: torch.dtype) -> None:
+    """Build the native code for a kind of number beside what the caller builds."""
+
+    def work() -> None:
+        with contextlib.suppress(Unsupported):  # who needs it will see the same error
+            _native(dtype)
+
+    threading.Thread(target=work).start()
+
+
+def _native(dtype: torch.dtype) -> Any:
+    """Return the native function; built once for each kind of number. Raises Unsupported."""
+    with _building:
+        return _library(dtype)
+
+
+_building = threading.Lock()
+
+
 @cache
 def _library(dtype: torch.dtype) -> Any:
-    """Return the native function; built once for each kind of number. Raises Unsupported."""
     real = "float" if dtype == torch.float32 else "double"
     text = (
-        f'#define RECURRA_VECTOR_BYTES {target().vector_bytes}\n#include "products.h"\n'
+        f'#define RECURRA_VECTOR_BYTES {target().vector_bytes}\n#include "{RUNTIME}"\n'
         f'extern "C" void products(const int64_t* words) {{ recurra::run_products<{real}>(words); }}\n'
     )
     run: Any = build(text).library.products

@@ -11,6 +11,7 @@ from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Value
 from recurra.compiler.kernel import Kernel, compile_loops
 from recurra.compiler.plan import Plan
+from recurra.compiler.products import begin_to_build
 from recurra.scan.epilogue import Epilogue
 from recurra.scan.workspace import Form, Layout
 
@@ -36,6 +37,7 @@ class Kernels:
             else:
                 written = [v for v, kind in _sources(p) if kind[0] == "result"]
                 loops = [("train", p.forward, p.forward.results), ("backward", p.backward, written)]
+                begin_to_build(self._dtype)
             self._built.update(compile_loops(p.staged.traced.graph, loops, self._dtype))
         return self._built[name]
 
