@@ -11,7 +11,9 @@ from torch import Tensor
 
 from recurra.core import Head
 from recurra.core.errors import ArgumentError, ShapeError
-from recurra.heads import CRF, UNLABELLED
+from recurra.heads import CRF, UNLABELLED, crf_native
+from recurra.heads.crf_decoding import best_sequence
+from recurra.heads.crf_messages import Chain, log_partition, posterior
 
 K, T = 3, 4
 LENGTHS = (4, 0, 1, 3)
@@ -177,3 +179,43 @@ def test_it_is_a_head_and_says_what_it_expects() -> None:
         CRF(2, (torch.ones(2), torch.ones(2, 3), torch.ones(2)))
     with pytest.raises(ArgumentError, match="at least one tag"):
         CRF(0)
+
+
+# Around the widths of vectors and of the blocks of the native code.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("tags", [1, 2, 7, 8, 9, 17, 24, 33, 45, 50, 100])
+def test_native_code_equals_pytorch(tags: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not crf_native.available(torch.zeros(1)):
+        pytest.skip("no C++ compiler is installed")
+    draw = torch.Generator().manual_seed(tags)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=dtype, generator=draw)
+
+    emissions, links = normal(5, 21, tags), (normal(tags), normal(tags, tags), normal(tags))
+    lengths = torch.tensor([21, 0, 1, 9, 20])
+    emissions[torch.arange(21) >= lengths[:, None]] = torch.nan
+    upstream = normal(5)
+
+    def everything() -> list[Tensor]:
+        leaves = [part.clone().requires_grad_() for part in (emissions, *links)]
+        chain = Chain(leaves[1], leaves[2], leaves[3], 1)
+        total = log_partition(leaves[0], chain, lengths)
+        gradients = torch.autograd.grad((total * upstream).sum(), leaves)
+        return [total, *gradients, posterior(emissions, chain, lengths), best_sequence(emissions, chain, lengths)]
+
+    for threads in (1, 2):
+        monkeypatch.setattr(crf_native, "_threads", lambda *_, n=threads: n)
+        native = everything()
+        with monkeypatch.context() as without:
+            without.setattr(crf_native, "_library", lambda: None)
+            assert not crf_native.available(emissions)
+            plain = everything()
+        for a, b in zip(native, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5 if dtype == torch.float32 else 1e-11, atol=1e-6)
+
+
+def test_scores_far_beyond_what_an_exponential_holds() -> None:
+    far = torch.tensor([[[0.0, 900.0], [900.0, 0.0]]], dtype=torch.float64)
+    chain = Chain(torch.zeros(2).double(), torch.zeros(2, 2).double(), torch.full((2,), 800.0).double(), 1)
+    assert float(log_partition(far, chain, torch.tensor([2]))) == pytest.approx(2600.0)

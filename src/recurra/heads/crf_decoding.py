@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recurra.heads import crf_native
 from recurra.heads.crf_messages import Chain
+from recurra.heads.crf_native import available
 
 __all__ = ["best_sequence", "best_sequences"]
 
@@ -16,6 +18,8 @@ def best_sequence(emissions: Tensor, chain: Chain, lengths: Tensor) -> Tensor:
     batch, steps, tags = emissions.shape
     if not batch or not steps:
         return torch.zeros(batch, steps, dtype=torch.int64, device=emissions.device)
+    if available(emissions) and chain.between.dtype == emissions.dtype:
+        return crf_native.best_sequence(emissions, *chain[:3], lengths)
     going, weights = _without_padding(emissions, lengths)
     best = torch.empty_like(weights)
     torch.add(weights[0], chain.start, out=best[0])

@@ -6,15 +6,19 @@ log Z = log(a_n exp(end));   p(y_t) ~ a_t (E g_{t+1});   p(y_t, y_{t+1}) ~ a_t E
 
 The two recursions have one form, so they run as one: each row's backward message reads the row turned around, and a
 step is one product of a `(2, B, K)` by a `(2, K, K)` tensor, scaled to sum 1. All is in double precision; where
-scores lie so far apart that even that could lose a sequence, the same recursions run in logarithms.
+scores lie so far apart that even that could lose a sequence, the same recursions run in logarithms. On the CPU native
+code does what is scaled (`crf_native`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from recurra.heads.crf_native import NativeSums, available
 
 __all__ = ["Chain", "log_partition", "posterior"]
 
@@ -46,8 +50,8 @@ def log_partition(emissions: Tensor, chain: Chain, lengths: Tensor) -> Tensor:
 @torch.no_grad()
 def posterior(emissions: Tensor, chain: Chain, lengths: Tensor) -> Tensor:
     """Return p(y_t = k | row) `(B, T, K)`; zero beyond a row's length."""
-    _, parts = _sums(emissions, chain, lengths, both=True)
-    return parts[0].to(emissions.dtype)
+    _, gradient = _sums(emissions, chain, lengths, both=True)
+    return gradient(emissions.new_ones(len(emissions), dtype=torch.float64))[0].to(emissions.dtype)
 
 
 class _LogPartition(torch.autograd.Function):
@@ -57,10 +61,10 @@ class _LogPartition(torch.autograd.Function):
     def forward(
         ctx: Any, emissions: Tensor, start: Tensor, between: Tensor, end: Tensor, lengths: Tensor, reach: int
     ) -> Tensor:
-        both = any(ctx.needs_input_grad)
-        total, parts = _sums(emissions, Chain(start, between, end, reach), lengths, both=both)
-        if both:
-            ctx.save_for_backward(*parts, lengths, emissions.new_empty(0))
+        total, ctx.gradient = _sums(
+            emissions, Chain(start, between, end, reach), lengths, both=any(ctx.needs_input_grad)
+        )
+        ctx.dtype = emissions.dtype
         return total.to(emissions.dtype)
 
     @staticmethod
@@ -68,42 +72,55 @@ class _LogPartition(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] (what the decorator returns)
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
-        marginals, left, right, weights, lengths, like = ctx.saved_tensors
-        upstream = grads[0].double()
-        scaled = marginals * upstream[:, None, None]
-        if weights.dim() == 2:
-            rows = left * upstream[:, None]
-            between = weights * (rows.flatten(0, 1).T @ right.flatten(0, 1))
-        else:  # Found pair by pair already.
-            between = torch.einsum("b,bij->ij", upstream, weights)
-        ends = scaled[torch.arange(len(scaled), device=scaled.device), (lengths - 1).clamp(min=0)]
-        found = (scaled, scaled[:, 0].sum(0), between, ends.sum(0))
-        return *(gradient.to(like.dtype) for gradient in found), None, None
+        return *(gradient.to(ctx.dtype) for gradient in ctx.gradient(grads[0].double())), None, None
 
 
-def _sums(emissions: Tensor, chain: Chain, lengths: Tensor, *, both: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Return log Z and, if `both`, marginals and what the gradient of `between` is made of."""
-    batch, steps, tags = emissions.shape
+_Gradient = Callable[[Tensor], tuple[Tensor, ...]]
+"""The gradient of sum_b upstream_b log Z_b by emissions, start, between and end; of sums without `both`: nothing."""
+
+
+def _sums(emissions: Tensor, chain: Chain, lengths: Tensor, *, both: bool) -> tuple[Tensor, _Gradient]:
+    """Return log Z `(B,)` and, if `both`, how to find its gradient."""
+    batch, steps = emissions.shape[:2]
     if not batch or not steps:
-        empty = emissions.new_zeros(batch, 1, tags, dtype=torch.float64)
-        pairs = emissions.new_zeros(batch, tags, tags, dtype=torch.float64)
-        return empty.sum((1, 2)), (empty[:, :steps] if steps else empty, empty, empty, pairs)
+        nothing = emissions.new_zeros(batch, dtype=torch.float64)
+        still = (*(torch.zeros_like(part) for part in (emissions, chain.start, chain.between, chain.end)),)
+        return nothing, lambda _: still
     valid = torch.arange(steps, device=emissions.device) < lengths[:, None]
-    scores = torch.where(valid.unsqueeze(2), emissions, 0).double()
     chain = Chain(chain.start.double(), chain.between.double(), chain.end.double(), chain.reach)
-    if _fits(scores, chain):
-        return _scaled_sums(scores, chain, lengths, valid, both=both)
-    return _log_sums(scores, chain, lengths, valid, both=both)
+    room = _room(chain)
+    if room > 0 and available(emissions):
+        sums = NativeSums(emissions.detach(), *chain[:3], lengths)
+        if sums.spread <= room:
+            return sums.total, sums.gradient
+    scores = torch.where(valid.unsqueeze(2), emissions, 0).double()
+    # `not <=`, so that NaN and infinity do not fit.
+    fits = bool((scores.amax(2) - scores.amin(2)).max() <= room)
+    total, parts = (_scaled_sums if fits else _log_sums)(scores, chain, lengths, valid, both=both)
+    return total, lambda upstream: _gradient(upstream, lengths, *parts)
 
 
-def _fits(scores: Tensor, chain: Chain) -> bool:
-    """Tell whether no entry of a message can become too small beside its largest one."""
-    widest = (scores.amax(2) - scores.amin(2)).max()
+def _gradient(
+    upstream: Tensor, lengths: Tensor, marginals: Tensor, left: Tensor, right: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    scaled = marginals * upstream[:, None, None]
+    if weights.dim() == 2:
+        rows = left * upstream[:, None]
+        between = weights * (rows.flatten(0, 1).T @ right.flatten(0, 1))
+    else:  # Found pair by pair already.
+        between = torch.einsum("b,bij->ij", upstream, weights)
+    ends = scaled[torch.arange(len(scaled), device=scaled.device), (lengths - 1).clamp(min=0)]
+    return scaled, scaled[:, 0].sum(0), between, ends.sum(0)
+
+
+def _room(chain: Chain) -> float:
+    """Return how far apart the scores of a step may lie for no entry of a message to become too small beside its
+    largest one; below 0: however near."""
     links = torch.cat([chain.start, chain.between.flatten(), chain.end])
     links = links[links > -torch.inf]
-    spread = widest + (links.max() - links.min() if len(links) else 0)
-    # `not <=`, so that NaN and infinity do not fit.
-    return chain.reach > 0 and bool(spread * (chain.reach + 1) <= _RANGE)
+    if chain.reach < 1 or not len(links) or bool(links.abs().max() > _RANGE):
+        return -1.0
+    return _RANGE / (chain.reach + 1) - float(links.max() - links.min())
 
 
 def _scaled_sums(
@@ -114,7 +131,7 @@ def _scaled_sums(
     rows = torch.arange(batch, device=scores.device)
     last = (lengths - 1).clamp(min=0)
     top = scores.amax(2, keepdim=True)
-    link_top = chain.between.max().clamp(min=-_RANGE, max=_RANGE)
+    link_top = chain.between.max()
     links, end = (chain.between - link_top).exp(), chain.end.exp()
     messages = scores.new_empty(steps, 1 + both, batch, tags)
     torch.sub(scores.transpose(0, 1), top.transpose(0, 1), out=messages[:, 0]).exp_()
