@@ -77,6 +77,9 @@ def test_generate_repeats_by_seed_and_greedy_is_the_likeliest(model: Path) -> No
     assert text("--temperature", 0) == text("--top-k", 1, "--seed", 5)
     assert text("--prompt", "ROMEO") == text("--prompt", "ROMEO", "--top-k", 10_000, "--top-p", 1.0)
     assert text("--prompt", "詩").startswith("詩")
+    assert text("--temperature", 0, "--repetition-penalty", 1) == text("--temperature", 0)
+    shunned = text("--length", 15, "--prompt", "RO", "--temperature", 0, "--repetition-penalty", 1e30)[:-1]
+    assert len(set(shunned)) == len(shunned) == 17
     assert len(text()) == 61
     free = text("--seed", 3)[:-1]
     for stop in (free[10:13], free[20], free[:2]):

@@ -170,7 +170,8 @@ def test_the_reversal_writes_its_table_and_pictures(tmp_path: Path) -> None:
     run(ROOT / "benchmarks" / "reversal.py", *words)
     lines = (tmp_path / "reversal.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if re.match(r"\| (reversal|copying)", line)]
-    assert len(rows) == 4
+    assert len(rows) == 5
+    assert sum(line.startswith("- ") for line in lines) == 3
     assert all(row.count("**") == 20 for row in rows)
     for name in ("accuracy", "attention"):
         assert (tmp_path / f"reversal_{name}.svg").read_text(encoding="utf-8").startswith("<svg")

@@ -81,7 +81,7 @@ def test_both_directions_refuse_to_step() -> None:
 
 def test_rows_of_a_state_can_be_chosen_and_a_stack_serves_a_network() -> None:
     stack = deep("lstm", "add")
-    network = Synchronous(Embedding(7, 4), stack, Readout(4, 7)).double()  # pyright: ignore[reportArgumentType]
+    network = Synchronous(Embedding(7, 4), stack, Readout(4, 7)).double()
     ids = torch.randint(0, 7, (3, 5))
     whole, state = network(Batch(ids))
     turned = rc.index_rows(state, [2, 0])

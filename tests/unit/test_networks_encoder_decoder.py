@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import recurra as rc
 from recurra import Batch
-from recurra.core import Cell, call_step
+from recurra.core import call_step
 from recurra.core.errors import ArgumentError, ShapeError
 from recurra.heads import Softmax
 from recurra.layers import Recurrent, cell_factory
@@ -30,19 +30,15 @@ from recurra.networks import (
     Joined,
     LastStep,
     LearnedBridge,
-    LocationAware,
     MeanPooling,
-    PointerCell,
     Readout,
     SoftAttention,
     TiedReadout,
-    UnknownBeyond,
     forced_steps,
     inverse_sigmoid_rate,
     stacked,
     with_attention,
 )
-from recurra.testing import check_cell
 
 SAMPLE = ["elman", "lstm", "gru", "clockwork", "neural_turing_machine"]
 SYMBOLS, END, H = 6, 5, 4
@@ -187,6 +183,27 @@ def test_what_lies_in_the_padding_has_no_influence() -> None:
     torch.testing.assert_close(net(BATCH)[0], net(wider)[0])
 
 
+def test_the_keys_are_prepared_once_for_all_steps() -> None:
+    net = network()
+    (attention,) = net.decoder.attentions()
+    calls: list[int] = []
+    attention.get_submodule("score.key").register_forward_hook(lambda *_: calls.append(1))
+    state, given = net.encode(BATCH)
+    for _ in range(3):
+        _, state = net.step(torch.zeros(3, dtype=torch.int64), state, given)
+        net.attended_step(torch.zeros(3, dtype=torch.int64), state, given)
+    assert len(calls) == 1
+
+
+def test_rows_of_state_and_context_are_chosen_together() -> None:
+    net = network("lstm")
+    state, given = net.encode(BATCH)
+    symbols, rows = torch.tensor([1, 2, 3]), [2, 0, 0, 1]
+    whole, _ = net.step(symbols, state, given)
+    some, _ = net.step(symbols[rows], rc.index_rows(state, rows), rc.index_rows(given, rows))
+    torch.testing.assert_close(some, whole[rows])
+
+
 def test_each_row_ends_with_its_own_end() -> None:
     net = network("lstm")
     outputs, final = net(BATCH)
@@ -283,119 +300,6 @@ def test_the_first_query_is_the_bridges_state() -> None:
     torch.testing.assert_close(weights, expected)
 
 
-def test_layers_in_one_cell_equal_layers_upon_layers() -> None:
-    one, many = Recurrent(stacked("lstm", 3), 3, 4).double(), Recurrent("lstm", 3, 4, 3).double()
-    for target, source in zip(one.parameters(), many.parameters(), strict=True):
-        target.data.copy_(source.data)
-    x = torch.randn(5, 2, 3, dtype=double)
-    y, (h0, c0, h1, *_) = one(x)
-    expected, (h, c) = many(x)
-    torch.testing.assert_close(y, expected)
-    torch.testing.assert_close(torch.cat([h0, h1]), h[:2])
-    torch.testing.assert_close(c0[0], c[0])
-
-
-@pytest.mark.parametrize("form", [AttentionInputCell, AttentionOutputCell])
-@pytest.mark.parametrize(
-    "kind",
-    [
-        lambda q: SoftAttention(General(q, 5)),
-        lambda q: Coverage(q, 5, 3, 7),
-        lambda q: LocationAware(q, 5, 3, 7, filters=2, width=3),
-    ],
-    ids=["soft", "coverage", "location"],
-)
-def test_the_decoder_with_attention_is_a_cell_like_any(form: Any, kind: Any) -> None:
-    """It streams, freezes at its rows' ends, may be cut anywhere, and runs under every backend."""
-    layer = Recurrent(with_attention(stacked("gru", 2), kind, form), 3, 4, backend="reference").double()
-    x, states = torch.randn(6, 3, 3, dtype=double), torch.randn(3, 5, 5, dtype=double)
-    mask = torch.arange(5) < torch.tensor([5, 2, 0])[:, None]
-    lengths = torch.tensor([6, 3, 4])
-    y, final = layer(x, lengths=lengths, context=(states, mask))
-    first, state = layer(x[:3], context=(states, mask))
-    rest, state = layer(x[3:], state, lengths=lengths - 3, context=(states, mask))
-    torch.testing.assert_close(torch.cat([first, rest]), y)
-    torch.testing.assert_close(state, final)
-    streamed, state = list[Tensor](), layer.initial_state(3)
-    for t in range(6):
-        now, state = layer.step(x[t], state, (states, mask), active=lengths > t)
-        streamed.append(now)
-    torch.testing.assert_close(torch.stack(streamed), y)
-    torch.testing.assert_close(state, final)
-    rows = [2, 0, 0]
-    picked, _ = layer.step(x[0, rows], rc.index_rows(layer.initial_state(3), rows), (states[rows], mask[rows]))
-    torch.testing.assert_close(picked, y[0, rows])
-    layer.backend = "auto"
-    torch.testing.assert_close(layer(x, lengths=lengths, context=(states, mask))[0], y)
-    layer.backend = "hoisted"
-    torch.testing.assert_close(layer(x, lengths=lengths, context=(states, mask))[0], y)
-
-
-def test_it_keeps_every_law_of_a_cell_compiled_too() -> None:
-    mask = torch.arange(5) < torch.tensor([5, 2, 0, 4, 1, 3])[:, None]
-
-    def context(steps: int, batch: int) -> tuple[Tensor, Tensor]:
-        return torch.randn(batch, 5, 6), mask[:batch]
-
-    check_cell(with_attention("gru", lambda q: SoftAttention(General(q, 6))), 3, 4, context=context)
-
-
-def test_zoneout_may_lie_around_and_within_the_attention() -> None:
-    from recurra.wrappers import Zoneout
-
-    def within(i: int, h: int) -> Cell:
-        return Zoneout(cell_factory("gru")(i, h), 0.5)
-
-    attending = with_attention(within, lambda q: SoftAttention(General(q, 5)))
-    for cell in (attending, lambda i, h: Zoneout(attending(i, h), 0.5)):
-        layer = Recurrent(cell, 3, 4)
-        x, states = torch.randn(6, 3, 3), torch.randn(3, 5, 5)
-        one, two = (layer(x, context=(states, None))[0] for _ in range(2))
-        assert not torch.equal(one, two)
-        layer.eval()
-        assert torch.equal(*(layer(x, context=(states, None))[0] for _ in range(2)))
-
-
-def pointer_network(extra: int) -> EncoderDecoder:
-    table = Embedding(SYMBOLS, 3)
-    encoder = Encoder(UnknownBeyond(table, 0), Recurrent("gru", 3, H, batch_first=True), end=END)
-    attending = with_attention("gru", lambda q: SoftAttention(Additive(q, H)))
-
-    def cell(i: int, h: int) -> Cell:
-        made = attending(i, h)
-        assert isinstance(made, AttentionInputCell)
-        return PointerCell(made, SYMBOLS, extra)
-
-    layer = Recurrent(cell, 3, H, batch_first=True)
-    decoder = Decoder(UnknownBeyond(table, 0), layer, nn.Identity(), end=END)
-    return EncoderDecoder(encoder, decoder, start=CopyBridge(encoder.recurrent, layer)).to(double)
-
-
-def test_a_pointer_mixes_choosing_and_copying() -> None:
-    net = pointer_network(2)
-    source = torch.tensor([[0, 6, 7, 6], [4, 4, 0, 0], [0, 0, 0, 0]])
-    batch = Batch(source, torch.tensor([[6, 7], [4, 1], [2, 3]]), BATCH.lengths)
-    outputs, _ = net(batch)
-    p = outputs.exp()
-    torch.testing.assert_close(p.sum(-1), torch.ones_like(p[..., 0]))
-    (cell,) = net.decoder.recurrent.layers[0].cells
-    assert isinstance(cell, PointerCell)
-    state, context = net.encode(batch)
-    x = net.decoder.embed(torch.full((3,), END))
-    flat = tuple(s[0] for s in state)
-    done = cell.cell.attended(x, flat, (context[1], cell.cell.attention.prepare(context[1]), context[2]))
-    for row, n in enumerate([4, 2, 0]):
-        seen = torch.cat([done.y[row], done.context[row]])
-        g = torch.sigmoid(cell.generate.weight[0] @ torch.cat([seen, x[row]]) + cell.generate.bias[0])
-        expected = torch.cat([g * torch.softmax(cell.vocabulary(seen), 0), seen.new_zeros(2)])
-        for j, symbol in enumerate([*source[row, :n].tolist(), END]):
-            expected[symbol] += (1 - g) * done.weights[row, j]
-        torch.testing.assert_close(p[row, 0], expected)
-    assert p[1, 0, 6] < 1e-300
-    with pytest.raises(ShapeError, match="from 0 to 7, got up to 8"):
-        net(Batch(torch.tensor([[8]]), torch.tensor([[1]])))
-
-
 def test_a_tied_table_serves_at_both_ends() -> None:
     table = Embedding(SYMBOLS, 3, 0.1)
     encoder = Encoder(Embedding(SYMBOLS, 3), Recurrent("gru", 3, H, batch_first=True), end=END)
@@ -451,6 +355,9 @@ def test_sizes_that_do_not_fit_are_named() -> None:
         AttentionInputCell(2, cell_factory("gru")(6, 4), SoftAttention(General(3, 4)))
     with pytest.raises(ShapeError, match="must take inputs of 6"):
         AttentionInputCell(2, cell_factory("gru")(5, 4), SoftAttention(General(4, 4)))
+    short_sighted = Recurrent(with_attention("gru", lambda q: Coverage(q, H, 3, 4)), 2, H, batch_first=True)
+    with pytest.raises(ShapeError, match="Coverage: expected at most positions=4 encoder states, got 5: give more"):
+        EncoderDecoder(encoder, Decoder(embed, short_sighted, readout, end=END))(BATCH)
     with pytest.raises(ArgumentError, match="int64 ids"):
         encoder(torch.zeros(2, 3, 3))
 

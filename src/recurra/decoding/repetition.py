@@ -31,6 +31,8 @@ class RepetitionPenalty:
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Return ids `(B,)` for scores `(B, symbols)`."""
+        if self.penalty == 1.0:
+            return self.choose(scores)
         if self._seen is not None:
             given = scores.gather(1, self._seen)
             scores = scores.scatter(1, self._seen, torch.where(given > 0, given / self.penalty, given * self.penalty))

@@ -41,7 +41,7 @@ def find_layers(module: nn.Module) -> _Layers | None:
         bound, many = module.bound_cells(), 2 if module.bidirectional else 1
         return _Layers(module, module, [bound[k : k + many] for k in range(0, len(bound), many)], "", "")
     if isinstance(module, Synchronous):
-        inside = find_layers(module.recurrent)
+        inside = find_layers(module.get_submodule("recurrent"))
         if inside is not None:
             inside.module = module
             inside.embed, inside.readout = type(module.embed).__name__, type(module.readout).__name__

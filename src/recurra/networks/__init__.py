@@ -2,7 +2,13 @@
 
 from recurra.networks.attention import Attention, MultiHead, SoftAttention
 from recurra.networks.attention_aware import Coverage, LocationAware, coverage_loss
-from recurra.networks.attention_cell import AttentionCell, AttentionInputCell, AttentionOutputCell, with_attention
+from recurra.networks.attention_cell import (
+    AttentionCell,
+    AttentionInputCell,
+    AttentionOutputCell,
+    PreparedSource,
+    with_attention,
+)
 from recurra.networks.attention_moving import LocalWindow, MonotonicAttention
 from recurra.networks.attention_scores import Additive, Concat, Dot, General, ScaledDot, Score
 from recurra.networks.bridge import Bridge, CopyBridge, LearnedBridge
@@ -91,6 +97,7 @@ __all__ = [
     "PictureFront",
     "PointerCell",
     "Pooling",
+    "PreparedSource",
     "Readout",
     "Recursive",
     "ScaledDot",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -13,7 +13,22 @@ from recurra.core.errors import ArgumentError, ShapeError
 from recurra.layers import CellFactory, cell_factory
 from recurra.networks.attention import Attention
 
-__all__ = ["AttendedStep", "AttentionCell", "AttentionInputCell", "AttentionOutputCell", "with_attention"]
+__all__ = [
+    "AttendedStep", "AttentionCell", "AttentionInputCell", "AttentionOutputCell", "PreparedSource",
+    "prepare_source", "with_attention",
+]  # fmt: skip
+
+
+class PreparedSource(NamedTuple):
+    """What is attended to, made ready once for many single steps: give it in place of `states, mask` of a context.
+
+    states: `(B, S, key_size)`, zero where the mask `(B, S)` is False; prepared: of each attention what its `prepare`
+    makes of these states.
+    """
+
+    states: Tensor
+    mask: Tensor
+    prepared: Mapping[Attention, Tensor]
 
 
 class AttendedStep(NamedTuple):
@@ -93,20 +108,24 @@ class AttentionCell(Cell):
     def make_context(
         self, given: tuple[Any, ...], steps: int, batch: int, device: torch.device, dtype: torch.dtype
     ) -> Context:
+        source, rest = self._source(given)
+        if source.states.shape[0] != batch:
+            raise ShapeError(
+                f"{type(self).__name__}: expected encoder states of {batch} rows, got {source.states.shape[0]}"
+            )
+        per_call, per_step = self.cell.make_context(rest, steps, batch, device, dtype)
+        return (source.states, source.prepared[self.attention], source.mask, *per_call), per_step
+
+    def _source(self, given: tuple[Any, ...]) -> tuple[PreparedSource, tuple[Any, ...]]:
+        """Return the encoder's states, prepared, and what of the context is not theirs."""
+        if given and isinstance(given[0], PreparedSource) and self.attention in given[0].prepared:
+            return given[0], given[1:]
         if not given or not isinstance(given[0], Tensor):
             raise ArgumentError(
                 f"{type(self).__name__} needs the encoder's states: give context=(states (B, S, "
                 f"{self.attention.key_size}), mask (B, S))"
             )
-        keys, mask = given[0], given[1] if len(given) > 1 else None
-        if mask is None:
-            mask = torch.ones((), dtype=torch.bool, device=keys.device).expand(keys.shape[:2])
-        self.attention.check(keys, mask)
-        if keys.shape[0] != batch:
-            raise ShapeError(f"{type(self).__name__}: expected encoder states of {batch} rows, got {keys.shape[0]}")
-        keys = torch.where(mask.unsqueeze(2), keys, 0)
-        per_call, per_step = self.cell.make_context(given[2:], steps, batch, device, dtype)
-        return (keys, self.attention.prepare(keys), mask, *per_call), per_step
+        return prepare_source(given[0], given[1] if len(given) > 1 else None, [self.attention]), given[2:]
 
     def extra_repr(self) -> str:
         return ""
@@ -187,6 +206,20 @@ class AttentionOutputCell(AttentionCell):
         c, weights, carried = self.attention.attend(h, keys, prepared, mask, carried)
         y = torch.tanh(self.joined(torch.cat([c, h], -1)))
         return AttendedStep(y, (*inner, y, *carried), c, weights)
+
+
+def prepare_source(states: Tensor, mask: Tensor | None, attentions: Sequence[Attention]) -> PreparedSource:
+    """Return an encoder's states made ready for some attentions.
+
+    states: `(B, S, key_size)`; mask: `(B, S)` bool, True where they are valid, everywhere if None.
+    Raises ShapeError where sizes do not fit.
+    """
+    if mask is None:
+        mask = torch.ones((), dtype=torch.bool, device=states.device).expand(states.shape[:2])
+    for attention in attentions:
+        attention.check(states, mask)
+    states = torch.where(mask.unsqueeze(2), states, 0)
+    return PreparedSource(states, mask, {attention: attention.prepare(states) for attention in attentions})
 
 
 def with_attention(

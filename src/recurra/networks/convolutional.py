@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recurra.core import Batch
 from recurra.core.errors import ArgumentError, ShapeError
-from recurra.networks.masks import valid_steps
+from recurra.networks.ragged import valid_steps
 
 __all__ = ["CNN"]
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError
 from recurra.layers import Recurrent
-from recurra.networks.masks import valid_steps
-from recurra.networks.ragged import reversed_rows
+from recurra.networks.ragged import reversed_rows, valid_steps
 
 __all__ = ["Encoded", "Encoder", "append_end"]
 

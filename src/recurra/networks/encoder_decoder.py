@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from recurra.core import Batch, PerLayer
 from recurra.core.errors import ArgumentError, ShapeError
 from recurra.layers import Recurrent
-from recurra.networks.attention_cell import AttentionCell
+from recurra.networks.attention import Attention
+from recurra.networks.attention_cell import AttentionCell, PreparedSource, prepare_source
 from recurra.networks.bridge import Bridge, layer_cells
 from recurra.networks.encoder import Encoded, Encoder, append_end
-from recurra.networks.masks import valid_steps
 from recurra.networks.pointer_cell import PointerCell
 from recurra.networks.pooling import Pooling
+from recurra.networks.ragged import valid_steps
 
 __all__ = ["Decoder", "EncoderDecoder"]
 
@@ -55,7 +56,12 @@ class Decoder(nn.Module):
     @property
     def attends(self) -> bool:
         """Whether a cell looks at the encoder's states."""
-        return any(isinstance(m, AttentionCell) for m in self.recurrent.modules())
+        return bool(self.attentions())
+
+    def attentions(self) -> list[Attention]:
+        """Return the attentions of all cells that look at the encoder's states."""
+        found = (m.attention for m in self.recurrent.modules() if isinstance(m, AttentionCell))
+        return list(dict.fromkeys(found))
 
     @property
     def points(self) -> bool:
@@ -73,7 +79,8 @@ class EncoderDecoder(nn.Module):
     source.
 
     The state is the decoder's layer's; the context, what `encode` gives, is a `PerLayer` of tensors `(B, ...)`, so that
-    `recurra.index_rows` selects rows of both: `c`, the encoder's states, their mask, and the source as it was read.
+    `recurra.index_rows` selects rows of both: `c`, the encoder's states, their mask, the source as it was read, and
+    what each attention prepared of the states, once for all steps.
     """
 
     def __init__(
@@ -136,7 +143,8 @@ class EncoderDecoder(nn.Module):
         rows = read.states.shape[0]
         state = self.initial_state(rows) if self.start is None else self.start(read.states, read.mask, read.final)
         code = read.states.new_zeros(rows, 0) if self.every is None else self.every(read.states, read.mask)
-        return state, PerLayer((code, read.states, read.mask, read.source))
+        ready = prepare_source(read.states, read.mask, self.decoder.attentions())
+        return state, PerLayer((code, ready.states, read.mask, read.source, *ready.prepared.values()))
 
     def step(self, x: Tensor, state: Any, context: Any = None) -> tuple[Tensor, Any]:
         """Return the outputs `(B, outputs)` of one step and the new state.
@@ -161,9 +169,9 @@ class EncoderDecoder(nn.Module):
                 "layers give stacked(cell, layers) to with_attention"
             )
         embedded = self._inputs(x.unsqueeze(1), context)[:, 0]
-        _, states, mask, _ = context
         flat = tuple(s[0] for s in state)
-        per_call, per_step = cell.make_context((states, mask), 1, x.shape[0], embedded.device, embedded.dtype)
+        source = self._cell_context(context)[:1]
+        per_call, per_step = cell.make_context(source, 1, x.shape[0], embedded.device, embedded.dtype)
         now = (*per_call, *(v[0] for v in per_step))
         weights = cell.attended(embedded, flat, now).weights  # pyright: ignore[reportArgumentType]
         outputs, state = self.step(x, state, context)
@@ -228,11 +236,12 @@ class EncoderDecoder(nn.Module):
             )
         return torch.cat([x, code], 2)
 
-    def _cell_context(self, context: PerLayer) -> tuple[Tensor, ...]:
-        _, states, mask, source = context
-        if self.decoder.points:
-            return states, mask, source
-        return (states, mask) if self.decoder.attends else ()
+    def _cell_context(self, context: PerLayer) -> tuple[Any, ...]:
+        _, states, mask, ids, *prepared = context
+        if not prepared:
+            return ()
+        source = PreparedSource(states, mask, dict(zip(self.decoder.attentions(), prepared, strict=True)))
+        return (source, ids) if self.decoder.points else (source,)
 
 
 def _check_sizes(encoder: Encoder, decoder: Decoder, every: Pooling | None, code: int) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from recurra.core import Batch
 from recurra.core.errors import ArgumentError, ShapeError
 from recurra.layers import Recurrent
-from recurra.networks.masks import valid_steps
 from recurra.networks.pooling import Pooling
+from recurra.networks.ragged import valid_steps
 
 __all__ = ["ManyToOne"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recurra.core import Cell, Context, State, StateShape
 from recurra.core.errors import ArgumentError, ShapeError
-from recurra.networks.attention_cell import AttentionCell
+from recurra.networks.attention_cell import AttentionCell, PreparedSource
 
 __all__ = ["PointerCell"]
 
@@ -69,6 +69,10 @@ class PointerCell(Cell):
     def make_context(
         self, given: tuple[Any, ...], steps: int, batch: int, device: torch.device, dtype: torch.dtype
     ) -> Context:
+        if given and isinstance(given[0], PreparedSource):
+            source, given = given[:1], (given[0].states, given[0].mask, *given[1:])
+        else:
+            source = given[:2]
         if len(given) < 3:
             raise ArgumentError("PointerCell needs context=(encoder states, mask, the source's ids)")
         keys, mask, ids, *rest = given
@@ -82,7 +86,7 @@ class PointerCell(Cell):
         known = self.symbols + self.extra
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < known:
             raise ShapeError(f"PointerCell: expected ids from 0 to {known - 1}, got up to {int(ids.max())}")
-        per_call, per_step = self.cell.make_context((keys, mask, *rest), steps, batch, device, dtype)
+        per_call, per_step = self.cell.make_context((*source, *rest), steps, batch, device, dtype)
         return (ids, *per_call), per_step
 
     def extra_repr(self) -> str:

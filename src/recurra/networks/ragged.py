@@ -21,6 +21,7 @@ __all__ = [
     "over_rows",
     "reversed_rows",
     "valid",
+    "valid_steps",
     "zeroed",
 ]
 
@@ -44,15 +45,23 @@ def check_parts(name: str, state: Sequence[object] | None, count: int, what: str
     return state
 
 
+def valid_steps(lengths: Lengths, batch: int, steps: int, device: torch.device) -> Tensor:
+    """Return the mask `(B, T)`, True at the first `lengths[b]` steps of row b, everywhere if lengths is None.
+
+    Raises ShapeError for lengths that do not fit.
+    """
+    counts = check_lengths(lengths, steps, batch) or (steps,) * batch
+    n = torch.tensor(counts, device=device, dtype=torch.int64)
+    return torch.arange(steps, device=device) < n.unsqueeze(1)
+
+
 def valid(lengths: Lengths, x: Tensor) -> Tensor | None:
-    """Return a mask `(B, T)`, True at valid steps of x `(B, T, ...)`; None where all are.
+    """Return `valid_steps` of x `(B, T, ...)`; None where all are, so that nothing has to be masked.
 
     Raises ShapeError for lengths that do not fit.
     """
     counts = check_lengths(lengths, x.shape[1], x.shape[0])
-    if counts is None:
-        return None
-    return torch.arange(x.shape[1], device=x.device) < torch.tensor(counts, device=x.device).unsqueeze(1)
+    return None if counts is None else valid_steps(counts, x.shape[0], x.shape[1], x.device)
 
 
 def zeroed(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from recurra.core import Batch
 from recurra.layers import Recurrent
+from recurra.networks.sequence_layer import StreamingLayer
 
 __all__ = ["Synchronous"]
 
@@ -15,11 +16,11 @@ __all__ = ["Synchronous"]
 class Synchronous(nn.Module):
     """o_t = readout(y_t),  y_t, s_t = cell(embed(x_t), s_{t-1}).
 
-    embed: `(B, T, ...)` -> `(B, T, features)`; recurrent: any `Recurrent` with `batch_first=True`;
-    readout: `(B, T, features)` -> `(B, T, outputs)`.
+    embed: `(B, T, ...)` -> `(B, T, features)`; recurrent: `Recurrent(..., batch_first=True)`, or what else maps
+    sequences to sequences (`Deep`, `Chain`, `TwoWay`, ...); readout: `(B, T, features)` -> `(B, T, outputs)`.
     """
 
-    def __init__(self, embed: nn.Module, recurrent: Recurrent, readout: nn.Module) -> None:
+    def __init__(self, embed: nn.Module, recurrent: Recurrent | StreamingLayer, readout: nn.Module) -> None:
         super().__init__()
         self.embed = embed
         self.recurrent = recurrent

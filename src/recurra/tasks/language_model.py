@@ -18,7 +18,7 @@ from recurra.data.split import require_window, split
 from recurra.data.streams import StreamReader
 from recurra.data.text import Document, digest, read_documents
 from recurra.data.vocabulary import Vocabulary
-from recurra.decoding import Greedy, Sampler, free_run, until
+from recurra.decoding import Greedy, RepetitionPenalty, Sampler, free_run, until
 from recurra.heads import Softmax
 from recurra.layers import Recurrent
 from recurra.learning import RULES, ModelFolder, StreamBPTT, StreamRule, restore_weights, stream_learner
@@ -183,15 +183,17 @@ class LanguageModel(Task):
         top_p: float = 1.0,
         seed: int = 0,
         stop: str | None = None,
+        repetition_penalty: float = 1.0,
     ) -> Iterator[str]:
         """Yield text as it is written, at most `length` tokens, up to `stop` where that appears.
 
-        temperature 0 takes the likeliest token at every step. An empty prompt starts after a line break.
+        temperature 0 takes the likeliest token. An empty prompt starts after a line break; any other counts as written.
         """
         choose = Greedy() if temperature == 0 else Sampler(temperature, top_k, top_p, seed)
         if length < 0:
             raise ArgumentError(f"length must be zero or above, got {length}")
         start = torch.as_tensor(self.vocabulary.encode(prompt)) if prompt else self._start_ids()
+        choose = RepetitionPenalty(choose, repetition_penalty, start[None] if prompt else None)
         pieces = self._decoded(free_run(self.network, start[None], length, choose))
         return until(pieces, stop) if stop else pieces
 
