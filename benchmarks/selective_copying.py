@@ -47,8 +47,8 @@ def main() -> None:
     notes = [
         f"{TOKENS} of {SYMBOLS} symbols among {LENGTH - TOKENS} blanks; share of wrong symbols (a guess: "
         f"{1 - 1 / SYMBOLS:.3f}). Published for 16 symbols among 4,080 blanks (Feng et al. 2024): minGRU is right at "
-        "about 37 % of the symbols with one layer, 97 % with two and 99 % with three. Made by "
-        "`benchmarks/selective_copying.py`, whose head says what was done.",
+        "about 37 % of the symbols with one layer, 97 % with two and 99 % with three (from memory, not "
+        "verified). Made by `benchmarks/selective_copying.py`, whose head says what was done.",
         how(chosen),
     ]
     write(out, "Selective copying", notes, HEADER, [result.row() for result in results], only=chosen.only)

@@ -54,8 +54,8 @@ def main() -> None:
         for result in study(problem(shortest), contestants(shortest), chosen)
     ]
     notes = [
-        "Share of wrong answers. Published (Gers, Schraudolph and Schmidhuber 2002): with peepholes LSTM learns to "
-        "tell spikes 49 steps apart from those 50 apart, without any shorter examples. Made by "
+        "Share of wrong answers. Published (Gers, Schraudolph and Schmidhuber 2002, abstract): with peepholes LSTM "
+        "learns to tell spikes 49 steps apart from those 50 apart, without any shorter examples. Made by "
         "`benchmarks/spike_distance.py`, whose head says what was done.",
         how(chosen),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from recurra import Recurrent, cells, scan
+from recurra import Recurrent, cells, compile_report, scan
+from recurra.scan import cpp_compiler
 from recurra.core.errors import ArgumentError
 
 Array = Any
@@ -122,3 +124,12 @@ def test_the_inputs_convolution_can_be_hoisted_over_all_of_time(name: str) -> No
     per_step = counts[0] // T
     assert counts == [per_step * T, (per_step - 1) * T + 1]
     torch.testing.assert_close(made[1], made[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.skipif(cpp_compiler() is None, reason="no C++ compiler on this machine")
+@pytest.mark.parametrize("name", ["conv_lstm", "conv_gru"])
+def test_the_report_says_in_one_line_why_it_runs_by_the_loop(name: str) -> None:
+    told = str(compile_report(Recurrent(name, I, H))).splitlines()
+    assert told[0].endswith("runs by the loop")
+    assert re.search(rf"because +aten.convolution.default: the compiler has no rule for it \({name}.py:\d+", told[1])
+    assert len(told) == 2
