@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 __all__ = ["batch_order", "padded"]
 
@@ -27,9 +28,12 @@ def batch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int, 
     yield from batches[start:]
 
 
-def padded(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Return sequences of numbers as `(B, T)` int64, zero behind each one's end, and their lengths `(B,)`."""
+def padded(sequences: Sequence[Sequence[int] | Tensor]) -> tuple[Tensor, Tensor]:
+    """Return sequences of numbers as `(B, T)` int64, zero behind each one's end, and their lengths `(B,)`.
+
+    Sequences of several numbers a step, `(T, columns)`, become `(B, T, columns)`.
+    """
     lengths = torch.tensor([len(s) for s in sequences], dtype=torch.int64)
-    longest = max(map(len, sequences), default=0)
-    rows = [[*s, *[0] * (longest - len(s))] for s in sequences]
-    return torch.tensor(rows, dtype=torch.int64).view(len(sequences), longest), lengths
+    if not sequences:
+        return lengths.new_zeros(0, 0), lengths
+    return pad_sequence([torch.as_tensor(s, dtype=torch.int64) for s in sequences], batch_first=True), lengths

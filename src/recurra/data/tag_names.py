@@ -7,21 +7,28 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast, final
 
+import torch
+from torch import Tensor
+
 from recurra.core.errors import CorruptError, DataError
 from recurra.data.labelled_text import TaggedSentence
 from recurra.data.symbols import SymbolTable
 from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal
+from recurra.data.token_features import TokenFeatures
 from recurra.data.words import split_words
 
 __all__ = ["TagNames"]
 
 _UNITS = ("characters", "words", "blanks")
+_NO_FEATURES = TokenFeatures("none", ())
 
 
 @final
 @dataclass(frozen=True)
 class TagNames:
     """The tokens, the tags, their scheme, and the unit: `characters`, `words` (as `split_words` cuts) or `blanks`.
+
+    features: what else is known of each token.
 
     Immutable; made by `of` or `from_json`.
     """
@@ -30,18 +37,30 @@ class TagNames:
     tags: tuple[str, ...]
     scheme: Scheme
     unit: str
+    features: TokenFeatures = _NO_FEATURES
 
     @classmethod
     def of(
-        cls, sentences: Sequence[TaggedSentence], scheme: Scheme | Literal["auto"], *, min_count: int, check: bool
+        cls,
+        sentences: Sequence[TaggedSentence],
+        scheme: Scheme | Literal["auto"],
+        *,
+        min_count: int,
+        check: bool,
+        features: bool = False,
     ) -> TagNames:
-        """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme."""
+        """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme.
+
+        features: whether to collect the features of the tokens too: of characters pairs, of words how they are spelled.
+        """
         tags = tuple(sorted({tag for s in sentences for tag in s.tags}))
         tokens = [token for s in sentences for token in s.tokens]
         whole = sum(len(split_words(token)) == 1 for token in tokens)
         unit = "characters" if max(map(len, tokens)) == 1 else "words" if whole >= 0.99 * len(tokens) else "blanks"
         table = SymbolTable.build((s.tokens for s in sentences), min_count=min_count)
-        names = cls(table, tags, detect(tags) if scheme == "auto" else scheme, unit)
+        kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
+        more = TokenFeatures.of([s.tokens for s in sentences], kind)
+        names = cls(table, tags, detect(tags) if scheme == "auto" else scheme, unit, more)
         for sentence in sentences if check else ():
             fault = names.fault(sentence.tags)
             if fault is not None:
@@ -54,14 +73,19 @@ class TagNames:
             return [c for c in text if not c.isspace()]
         return text.split() if self.unit == "blanks" else [w for w in split_words(text) if not w.isspace()]
 
-    def numbered(self, sentences: Sequence[TaggedSentence]) -> list[tuple[list[int], list[int]]]:
+    def encode(self, tokens: Sequence[str]) -> Tensor:
+        """Return the numbers of the tokens `(T,)`, or with those of their features `(T, columns)`, int64."""
+        own, more = self.tokens.encode(tokens), self.features.encode(tokens)
+        return torch.tensor([own, *more] if more else own, dtype=torch.int64).t()
+
+    def numbered(self, sentences: Sequence[TaggedSentence]) -> list[tuple[Tensor, list[int]]]:
         """Return the numbers of tokens and tags; raise DataError for a tag that the training part lacks."""
         at = self._at
         for s in sentences:
             unseen = next((tag for tag in s.tags if tag not in at), None)
             if unseen is not None:
                 raise DataError(f"{s.place}: the tag {unseen!r} is not in the training part: shuffle the sentences")
-        return [(self.tokens.encode(s.tokens), [at[tag] for tag in s.tags]) for s in sentences]
+        return [(self.encode(s.tokens), [at[tag] for tag in s.tags]) for s in sentences]
 
     def fault(self, tags: Sequence[str]) -> str | None:
         """Return what is illegal about a sequence of these tags, None if nothing is."""
@@ -78,8 +102,13 @@ class TagNames:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads: plain data for a JSON file."""
-        tags = list(self.tags)
-        return {"unit": self.unit, "scheme": self.scheme, "tags": tags, "symbols": self.tokens.to_json()}
+        return {
+            "unit": self.unit,
+            "scheme": self.scheme,
+            "tags": list(self.tags),
+            "symbols": self.tokens.to_json(),
+            "features": self.features.to_json(),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TagNames:
@@ -88,7 +117,8 @@ class TagNames:
         known = isinstance(tags, list) and bool(tags) and all(isinstance(tag, str) for tag in cast("list[Any]", tags))
         if not known or scheme not in SCHEMES or unit not in _UNITS:
             raise CorruptError("vocabulary: expected tags, their scheme and a unit: the file is damaged or foreign")
-        names = cls(SymbolTable.from_json(data.get("symbols")), tuple(cast("list[str]", tags)), scheme, unit)
+        features = TokenFeatures.from_json(data.get("features"))
+        names = cls(SymbolTable.from_json(data.get("symbols")), tuple(cast("list[str]", tags)), scheme, unit, features)
         try:
             legal(names.tags, names.scheme)
         except DataError as error:

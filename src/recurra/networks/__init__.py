@@ -13,6 +13,7 @@ from recurra.networks.attention_moving import LocalWindow, MonotonicAttention
 from recurra.networks.attention_scores import Additive, Concat, Dot, General, ScaledDot, Score
 from recurra.networks.bridge import Bridge, CopyBridge, LearnedBridge
 from recurra.networks.chain import Chain
+from recurra.networks.columns import ColumnEmbedding
 from recurra.networks.convolutional import CNN
 from recurra.networks.deep import LINKS, Deep
 from recurra.networks.dropping import DROPPED, Dropping
@@ -64,6 +65,7 @@ __all__ = [
     "AttentionPooling",
     "Bridge",
     "Chain",
+    "ColumnEmbedding",
     "ColumnsFront",
     "Concat",
     "CopyBridge",

@@ -1,0 +1,93 @@
+"""What else is known of a token besides itself: the pairs it makes with its neighbours, or how it is spelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, final, get_args
+
+from recurra.core.errors import CorruptError
+from recurra.data.symbols import SymbolTable
+
+__all__ = ["FEATURES", "FeatureKind", "TokenFeatures"]
+
+FeatureKind = Literal["none", "bigrams", "spelling"]
+
+FEATURES: tuple[FeatureKind, ...] = get_args(FeatureKind)
+"""The kinds there are."""
+
+_RARE = 3
+"""What is seen less often in training is unknown: rarer pairs are learned by heart and teach nothing."""
+
+
+@final
+@dataclass(frozen=True)
+class TokenFeatures:
+    """Features of every token, each numbered by a table of its own; 0 is what training did not see often enough.
+
+    - `bigrams`: the token with the one before it, and with the one after it (Pei, Ge and Chang 2014; for characters).
+    - `spelling`: the token in lower case, its first three, last two and last three letters, and its shape, in which
+      runs of upper case, lower case and digits are `A`, `a` and `0` (as in Huang, Xu and Yu 2015; for words).
+    - `none`.
+
+    Immutable; made by `of` from the training part, or `from_json`.
+    """
+
+    kind: FeatureKind
+    tables: tuple[SymbolTable, ...]
+
+    @classmethod
+    def of(cls, sequences: Iterable[Sequence[str]], kind: FeatureKind) -> TokenFeatures:
+        """Collect the features of some sequences of tokens."""
+        rows = [_KINDS[kind](tokens) for tokens in sequences]
+        columns = range(len(rows[0]) if rows else 0)
+        return cls(kind, tuple(SymbolTable.build((row[k] for row in rows), min_count=_RARE) for k in columns))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many numbers each feature has."""
+        return tuple(table.size for table in self.tables)
+
+    def encode(self, tokens: Sequence[str]) -> list[list[int]]:
+        """Return the numbers of every feature, one list a feature, one number a token."""
+        return [table.encode(found) for table, found in zip(self.tables, _KINDS[self.kind](tokens), strict=True)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {"kind": self.kind, "tables": [table.to_json() for table in self.tables]}
+
+    @classmethod
+    def from_json(cls, data: object) -> TokenFeatures:
+        """Take back what `to_json` gave; raise CorruptError for anything that it cannot have given."""
+        content = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+        kind, tables = content.get("kind"), content.get("tables")
+        if (
+            kind not in FEATURES
+            or not isinstance(tables, list)
+            or len(cast("list[Any]", tables)) != len(_KINDS[kind](()))
+        ):
+            raise CorruptError("vocabulary: expected the features of tokens: the file is damaged or foreign")
+        return cls(kind, tuple(SymbolTable.from_json(table) for table in cast("list[Any]", tables)))
+
+
+def _bigrams(tokens: Sequence[str]) -> list[list[str]]:
+    pairs = [f"{a}\t{b}" for a, b in zip(["", *tokens], [*tokens, ""], strict=True)]
+    return [pairs[:-1], pairs[1:]]
+
+
+def _spelling(tokens: Sequence[str]) -> list[list[str]]:
+    lower = [token.lower() for token in tokens]
+    shapes = [re.sub(r"\d+", "0", re.sub("[a-z]+", "a", re.sub("[A-Z]+", "A", token))) for token in tokens]
+    return [lower, [w[:3] for w in lower], [w[-2:] for w in lower], [w[-3:] for w in lower], shapes]
+
+
+def _none(tokens: Sequence[str]) -> list[list[str]]:
+    return []
+
+
+_KINDS: dict[FeatureKind, Callable[[Sequence[str]], list[list[str]]]] = {
+    "none": _none,
+    "bigrams": _bigrams,
+    "spelling": _spelling,
+}

@@ -1,0 +1,40 @@
+"""Symbols that come with features of theirs: every one is embedded, and the vectors stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recurra.core.errors import ArgumentError, ShapeError
+from recurra.networks.embedding import Embedding
+
+__all__ = ["ColumnEmbedding"]
+
+
+class ColumnEmbedding(nn.Module):
+    """x = [E_0 i_0, E_1 i_1, ...]: `(..., columns)` int64 -> `(..., size)`; or of a single column, `(...)` int64.
+
+    symbols: how many symbols each column has; sizes: the size of each one's vectors, which begin from N(0, std^2);
+    dropout: on the vectors, while training.
+    """
+
+    def __init__(self, symbols: Sequence[int], sizes: Sequence[int], *, std: float = 0.1, dropout: float = 0.0) -> None:
+        super().__init__()
+        if not symbols or len(symbols) != len(sizes):
+            raise ArgumentError(
+                f"expected a size for each of at least one column, got {len(sizes)} sizes for {len(symbols)} columns"
+            )
+        self.columns = nn.ModuleList(Embedding(n, size, std) for n, size in zip(symbols, sizes, strict=True))
+        self.dropout = nn.Dropout(dropout)
+        self.symbols = symbols[0]
+        self.size = sum(sizes)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Look all columns up."""
+        if len(self.columns) == 1:
+            return self.dropout(self.columns[0](ids))
+        if ids.shape[-1] != len(self.columns):
+            raise ShapeError(f"expected ids of shape (..., {len(self.columns)}), got {tuple(ids.shape)}")
+        return self.dropout(torch.cat([column(i) for column, i in zip(self.columns, ids.unbind(-1), strict=True)], -1))
