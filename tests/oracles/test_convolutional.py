@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from recurra import Recurrent, cells, compile_report, scan
-from recurra.scan import cpp_compiler
 from recurra.core.errors import ArgumentError
+from recurra.scan import cpp_compiler
 
 Array = Any
 T, B, I, H = 3, 2, 2, 3  # noqa: E741
