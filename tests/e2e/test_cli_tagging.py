@@ -136,3 +136,38 @@ def test_the_sample_reads_as_words() -> None:
     assert len(sentences) == 60
     assert {tag for s in sentences for tag in s.tags} == set("BMES")
     assert all(a != "B" or b in "ME" for s in sentences for a, b in itertools.pairwise(s.tags))
+
+
+@pytest.mark.parametrize("kind", ["rnn", "cnn"])
+def test_words_composed_of_characters_over_vectors_are_resumed_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    lines = "".join(f"Ann/N saw/V {n}{k}/D dogs/N\nwe/P See/V 1998/D Cats/N\n\n" for n in range(3) for k in range(4))
+    (tmp_path / "text").write_text(lines, encoding="utf-8")
+    (tmp_path / "v").write_text("saw 1 2 3\nsee 4 5 6\n0000 7 8 9\nnobody 1 1 1\n", encoding="utf-8")
+    data = ("--data", tmp_path / "text", *SMALL, "--validate-every", 2, "--characters", kind, "--character-size", 3)
+    data = (*data, "--vectors", tmp_path / "v", "--zeros", "--min-count", 1)
+    for name, steps in (("whole", 4), ("cut", 2)):
+        code, _, stderr = call(*TRAIN, *data, "--out", tmp_path / name, "--steps", steps)
+        assert code == 0, stderr
+    assert call(*TRAIN, "--out", tmp_path / "cut", "--resume", "--steps", 4)[0] == 0
+    assert_same_end(tmp_path / "whole", tmp_path / "cut")
+    (tmp_path / "v").unlink()  # The folder has all it needs.
+    tagger = loaded(tmp_path / "whole")
+    vectors = tagger.word_vectors()
+    assert {"saw", "See", "0000", "Cats"} <= set(vectors.words)
+    assert tagger.config["vectors"]["words"] == 3
+    assert tagger.options.embedding_size == 3
+    # Learned on from the file: every word's vector is near its own line, capitals or not.
+    for word, line in (("saw", (1, 2, 3)), ("See", (4, 5, 6)), ("0000", (7, 8, 9))):
+        assert vectors.vectors[vectors.places[word]] == pytest.approx(line, abs=0.5)
+    assert tagger.predict("We saw 2015 birds").tokens == ("We", "saw", "2015", "birds")
+    assert "cannot be read" in refused(*TRAIN, *data, "--out", tmp_path / "no", "--steps", 1)
+
+
+def test_a_spelling_never_seen_is_known_by_its_characters(tmp_path: Path) -> None:
+    words = [(f"{a}{b}{end}", tag) for a in "klmn" for b in "aeio" for end, tag in (("ed", "V"), ("ly", "A"))]
+    (tmp_path / "text").write_text("".join(f"{w}/{t}\n" for w, t in words * 3), encoding="utf-8")
+    size = ("--hidden-size", 4, "--embedding-size", 4, "--character-size", 6, "--learning-rate", 0.05, "--epochs", 6)
+    common = ("--data", tmp_path / "text", "--no-features", *size, "--characters", "rnn", "--validation", 0.1)
+    assert call(*TRAIN, *common, "--out", tmp_path / "m")[0] == 0
+    found = loaded(tmp_path / "m").predict(["zuzzed", "zuzzly"])
+    assert [f.tags for f in found] == [("V",), ("A",)]

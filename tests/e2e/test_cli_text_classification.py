@@ -60,6 +60,21 @@ def test_each_pooling_is_resumed_bit_for_bit(tmp_path: Path, pooling: str) -> No
     assert_same_end(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_it_begins_from_given_vectors_and_reads_capitals_as_small(tmp_path: Path) -> None:
+    (tmp_path / "v").write_text("good 1 2 3 4\nnot 5 6 7 8\n", encoding="utf-8")
+    words = ("--data", sample_path("tiny-reviews"), *SMALL, "--vectors", tmp_path / "v", "--lower")
+    code, _, stderr = call(*TRAIN, *words, "--out", tmp_path / "m", "--steps", 1, "--learning-rate", 0.001)
+    assert code == 0, stderr
+    classifier = recurra.load(tmp_path / "m")
+    assert isinstance(classifier, TextClassification)
+    vectors = classifier.word_vectors()
+    assert vectors.vectors[vectors.places["not"]] == pytest.approx([5, 6, 7, 8], abs=0.01)
+    assert classifier.predict("NOT Good").probabilities == classifier.predict("not good").probabilities
+    (tmp_path / "v").write_text("gut 1 2\n", encoding="utf-8")
+    assert "found none" in refused(*TRAIN, *words, "--out", tmp_path / "no", "--steps", 1)
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import final
+from typing import Any, cast, final
+
+from recurra.core.errors import CorruptError
 
 __all__ = ["Spelling"]
 
@@ -28,3 +30,12 @@ class Spelling:
         if self.lower:
             text = text.lower()
         return _DIGIT.sub("0", text) if self.zeros else text
+
+    @classmethod
+    def from_json(cls, data: object) -> Spelling:
+        """Take back the dictionary of the fields; raise CorruptError for anything else."""
+        fields = cast("dict[str, Any]", data) if isinstance(data, dict) else {"": data}
+        lower, zeros = fields.get("lower", False), fields.get("zeros", False)
+        if set(fields) - {"lower", "zeros"} or not isinstance(lower, bool) or not isinstance(zeros, bool):
+            raise CorruptError("vocabulary: expected how tokens are spelled: the file is damaged or foreign")
+        return cls(lower, zeros)

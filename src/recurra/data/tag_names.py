@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, cast, final
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recurra.core.errors import CorruptError, DataError
 from recurra.data.labelled_text import TaggedSentence
+from recurra.data.spelling import Spelling
 from recurra.data.symbols import SymbolTable
 from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal
 from recurra.data.token_features import TokenFeatures
@@ -21,6 +22,9 @@ __all__ = ["TagNames"]
 
 _UNITS = ("characters", "words", "blanks")
 _NO_FEATURES = TokenFeatures("none", ())
+_AS_IT_IS = Spelling()
+_WORD_ENDS = 10
+"""Characters of a word's beginning and of its end that are seen: more are looked at of no word."""
 
 
 @final
@@ -28,7 +32,8 @@ _NO_FEATURES = TokenFeatures("none", ())
 class TagNames:
     """The tokens, the tags, their scheme, and the unit: `characters`, `words` (as `split_words` cuts) or `blanks`.
 
-    features: what else is known of each token.
+    features: what else is known of each token; spelling: how it is looked up; characters: theirs, where words are
+    composed of them, else None.
 
     Immutable; made by `of` or `from_json`.
     """
@@ -38,6 +43,8 @@ class TagNames:
     scheme: Scheme
     unit: str
     features: TokenFeatures = _NO_FEATURES
+    spelling: Spelling = _AS_IT_IS
+    characters: SymbolTable | None = None
 
     @classmethod
     def of(
@@ -48,19 +55,23 @@ class TagNames:
         min_count: int,
         check: bool,
         features: bool = False,
+        characters: bool = False,
+        spelling: Spelling = _AS_IT_IS,
     ) -> TagNames:
         """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme.
 
-        features: whether to collect the features of the tokens too: of characters pairs, of words how they are spelled.
+        features: whether to collect the features of the tokens too: of characters pairs, of words how they are spelled;
+        characters: whether to number the characters of words.
         """
         tags = tuple(sorted({tag for s in sentences for tag in s.tags}))
         tokens = [token for s in sentences for token in s.tokens]
         whole = sum(len(split_words(token)) == 1 for token in tokens)
         unit = "characters" if max(map(len, tokens)) == 1 else "words" if whole >= 0.99 * len(tokens) else "blanks"
-        table = SymbolTable.build((s.tokens for s in sentences), min_count=min_count)
+        table = SymbolTable.build((map(spelling, s.tokens) for s in sentences), min_count=min_count)
+        letters = SymbolTable.build(tokens) if characters else None
         kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
         more = TokenFeatures.of([s.tokens for s in sentences], kind)
-        names = cls(table, tags, detect(tags) if scheme == "auto" else scheme, unit, more)
+        names = cls(table, tags, detect(tags) if scheme == "auto" else scheme, unit, more, spelling, letters)
         for sentence in sentences if check else ():
             fault = names.fault(sentence.tags)
             if fault is not None:
@@ -74,8 +85,16 @@ class TagNames:
         return text.split() if self.unit == "blanks" else [w for w in split_words(text) if not w.isspace()]
 
     def encode(self, tokens: Sequence[str]) -> Tensor:
-        """Return the numbers of the tokens `(T,)`, or with those of their features `(T, columns)`, int64."""
-        own, more = self.tokens.encode(tokens), self.features.encode(tokens)
+        """Return the numbers of the tokens `(T,)`, or with those of their features `(T, columns)`, int64.
+
+        Where words are composed, twenty columns more: the characters' numbers, from 1 for an unknown one; 0: no more.
+        """
+        own, more = self.tokens.encode(map(self.spelling, tokens)), self.features.encode(tokens)
+        if self.characters is not None:
+            n = _WORD_ENDS
+            ends = [token if len(token) <= 2 * n else token[:n] + token[-n:] for token in tokens]
+            rows = [[i + 1 for i in self.characters.encode(end)] for end in ends]
+            more = [*more, *([row[k] if k < len(row) else 0 for row in rows] for k in range(2 * n))]
         return torch.tensor([own, *more] if more else own, dtype=torch.int64).t()
 
     def numbered(self, sentences: Sequence[TaggedSentence]) -> list[tuple[Tensor, list[int]]]:
@@ -108,6 +127,8 @@ class TagNames:
             "tags": list(self.tags),
             "symbols": self.tokens.to_json(),
             "features": self.features.to_json(),
+            "spelling": asdict(self.spelling),
+            "characters": None if self.characters is None else self.characters.to_json(),
         }
 
     @classmethod
@@ -118,7 +139,10 @@ class TagNames:
         if not known or scheme not in SCHEMES or unit not in _UNITS:
             raise CorruptError("vocabulary: expected tags, their scheme and a unit: the file is damaged or foreign")
         features = TokenFeatures.from_json(data.get("features"))
-        names = cls(SymbolTable.from_json(data.get("symbols")), tuple(cast("list[str]", tags)), scheme, unit, features)
+        spelling = Spelling.from_json(data.get("spelling", {}))
+        letters = None if data.get("characters") is None else SymbolTable.from_json(data["characters"])
+        table = SymbolTable.from_json(data.get("symbols"))
+        names = cls(table, tuple(cast("list[str]", tags)), scheme, unit, features, spelling, letters)
         try:
             legal(names.tags, names.scheme)
         except DataError as error:

@@ -92,7 +92,8 @@ def write_vectors(path: str | Path, vectors: WordVectors) -> None:
         raise ArgumentError(f"expected words without blanks, which the format cannot hold, got {blank!r}")
     with Path(path).open("w", encoding="utf-8") as file:
         file.write(f"{len(vectors.words)} {vectors.vectors.shape[1]}\n")
-        file.writelines(f"{word} {' '.join(f'{x:.7g}' for x in vector)}\n" for word, vector in zip(vectors.words, vectors.vectors.tolist(), strict=True))
+        rows = zip(vectors.words, vectors.vectors.tolist(), strict=True)
+        file.writelines(f"{word} {' '.join(f'{x:.7g}' for x in vector)}\n" for word, vector in rows)
 
 
 def _entries(name: str, file: BinaryIO, wanted: Container[str] | None) -> Iterator[tuple[str, np.ndarray]]:

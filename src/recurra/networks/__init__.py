@@ -14,6 +14,7 @@ from recurra.networks.attention_scores import Additive, Concat, Dot, General, Sc
 from recurra.networks.bridge import Bridge, CopyBridge, LearnedBridge
 from recurra.networks.chain import Chain
 from recurra.networks.columns import ColumnEmbedding
+from recurra.networks.composed_words import ComposedWords, ConvolvedCharacters, RecurrentCharacters
 from recurra.networks.convolutional import CNN
 from recurra.networks.deep import LINKS, Deep
 from recurra.networks.dropping import DROPPED, Dropping
@@ -67,7 +68,9 @@ __all__ = [
     "Chain",
     "ColumnEmbedding",
     "ColumnsFront",
+    "ComposedWords",
     "Concat",
+    "ConvolvedCharacters",
     "CopyBridge",
     "Coverage",
     "Decoder",
@@ -101,6 +104,7 @@ __all__ = [
     "Pooling",
     "PreparedSource",
     "Readout",
+    "RecurrentCharacters",
     "Recursive",
     "ScaledDot",
     "Score",

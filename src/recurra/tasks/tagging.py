@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from recurra.core import Batch, Cell
 from recurra.core.errors import ArgumentError, CorruptError, DataError
-from recurra.data import SCHEMES, Span, TaggedSentence, legal, read_tagged, spans
+from recurra.data import SCHEMES, Span, TaggedSentence, read_tagged, spans
 from recurra.data.ragged_batches import batch_order, padded
+from recurra.data.spelling import Spelling
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_scores import FrequentTag, tag_scores
-from recurra.heads import CRF, UNLABELLED, Softmax
-from recurra.layers import Recurrent
+from recurra.data.word_vectors import WordVectors
+from recurra.heads import CRF
 from recurra.learning import ModelFolder, restore_weights
-from recurra.networks import ColumnEmbedding, Readout, Synchronous
 from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+from recurra.tasks.text import Tagger, place_vectors, pretrained, vectors_record
 
 __all__ = ["TaggedText", "Tagging", "TaggingOptions"]
 
@@ -44,6 +45,13 @@ class TaggingOptions:
         "auto", "how tags spell spans: auto, none, bio, iob1, bioes, bmes or sbe"
     )
     features: bool = _option(True, "inputs too: of characters the pairs with their neighbours, of words the spelling")
+    lower: bool = _option(False, "look tokens up in small letters")
+    zeros: bool = _option(False, "look tokens up with every digit as 0")
+    vectors: str = _option("", "file of word vectors to begin from, or a model folder; embedding_size is theirs then")
+    characters: Literal["none", "rnn", "cnn"] = _option(
+        "none", "compose words of their characters too, by the cell in both directions or by filters: none, rnn or cnn"
+    )
+    character_size: int = _option(25, "numbers of a character's vector; units of each direction, or filters")
     head: Literal["crf", "softmax"] = _option("crf", "crf: the best legal sequence; softmax: each tag by itself")
     cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
     hidden_size: int = _option(128, "units in each layer and direction")
@@ -56,10 +64,14 @@ class TaggingOptions:
     min_count: int = _option(2, "tokens seen less often than this in training are unknown")
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "layers", "embedding_size", "batch_size", "min_count"):
+        for name in ("hidden_size", "layers", "embedding_size", "character_size", "batch_size", "min_count"):
             if not 1 <= getattr(self, name) <= _MOST:
                 raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(self, name)}")
-        for name, known in (("scheme", ("auto", *SCHEMES)), ("head", ("crf", "softmax"))):
+        for name, known in (
+            ("scheme", ("auto", *SCHEMES)),
+            ("head", ("crf", "softmax")),
+            ("characters", ("none", "rnn", "cnn")),
+        ):
             if getattr(self, name) not in known:
                 raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if not 0.0 <= self.dropout < 1.0:
@@ -98,7 +110,7 @@ class Tagging(Task):
 
     options_type = TaggingOptions
     forms: ClassVar[tuple[str, ...]] = ("text", "jsonl", "conll", "table")
-    network: _Tagger
+    network: Tagger
 
     def __init__(
         self, options: TaggingOptions, config: dict[str, Any], names: TagNames, cell: CellChoice, seed: int = 0
@@ -107,7 +119,7 @@ class Tagging(Task):
         self.config = config
         self.names = names
         self.seed = seed
-        self.network = _Tagger(options, names, cell.cell)
+        self.network = _build(options, names, cell.cell)
 
     @classmethod
     def prepare(
@@ -118,7 +130,13 @@ class Tagging(Task):
         sentences = read_tagged(paths, options.format)
         train = _split(sentences, options)["train"]
         o, check = options, options.head == "crf"
-        names = TagNames.of(train, o.scheme, min_count=o.min_count, check=check, features=o.features)
+        names = TagNames.of(
+            train, o.scheme, min_count=o.min_count, check=check, features=o.features,
+            characters=o.characters != "none", spelling=Spelling(o.lower, o.zeros),
+        )  # fmt: skip
+        vectors = pretrained(o.vectors, names.tokens.symbols) if o.vectors else None
+        if vectors is not None:
+            options = replace(o, vectors=str(Path(o.vectors).absolute()), embedding_size=vectors.vectors.shape[1])
         file = cell.record.get("file")
         config = {
             "options": {**asdict(options), "cell": f"{file}:{cell.record['name']}" if file else cell.record["name"]},
@@ -126,8 +144,13 @@ class Tagging(Task):
             "data": {"sha256": _digest(sentences), "sentences": len(sentences)},
             "files": [str(path.absolute()) for path in paths],
         }
+        if vectors is not None:
+            config["vectors"] = vectors_record(options.vectors, vectors)
         torch.manual_seed(seed)
-        return cls(options, config, names, cell, seed)
+        model = cls(options, config, names, cell, seed)
+        if vectors is not None:
+            place_vectors(model.network.words, names.tokens.symbols, vectors)
+        return model
 
     @classmethod
     def restore(cls, folder: ModelFolder, *, cells: Sequence[type[Cell]] = ()) -> Self:
@@ -143,7 +166,7 @@ class Tagging(Task):
         names = TagNames.from_json(folder.read_vocabulary())
         weights, _ = folder.read_model()
         if "file" not in cell.record:
-            check_size(lambda: _Tagger(options, names, cell.cell), weights, folder.path)
+            check_size(lambda: _build(options, names, cell.cell), weights, folder.path)
         model = cls(options, config, names, cell)
         restore_weights(model.network, weights, str(folder.path))
         model.network.eval()
@@ -162,6 +185,10 @@ class Tagging(Task):
         if isinstance(inputs, str):
             return self.tag([self.names.tokenise(inputs)])[0]
         return self.tag([self.names.tokenise(text) for text in inputs])
+
+    def word_vectors(self) -> WordVectors:
+        """Return the tokens and their vectors, without those of features and characters."""
+        return WordVectors(self.names.tokens.symbols, self.network.words.weight.detach()[1:].numpy())
 
     @torch.no_grad()
     def alternatives(self, text: str, n: int) -> list[tuple[TaggedText, float]]:
@@ -297,41 +324,12 @@ class Tagging(Task):
         return _split(sentences, self.options)[part]
 
 
-class _Tagger(nn.Module):
-    """Scores for every tag at every step, and the head on them, which may have weights of its own."""
-
-    def __init__(self, options: TaggingOptions, names: TagNames, cell: type[Cell]) -> None:
-        super().__init__()
-        o, size = options, len(names.tags)
-        more = names.features.sizes
-        own = [o.embedding_size, *[max(1, o.embedding_size // len(more))] * len(more)] if more else [o.embedding_size]
-        embed = ColumnEmbedding([names.tokens.size, *more], own, dropout=o.dropout)
-        recurrent = Recurrent(
-            cell, embed.size, o.hidden_size, o.layers,
-            bidirectional=True, dropout=o.dropout if o.layers > 1 else 0.0, batch_first=True,
-        )  # fmt: skip
-        self.scores = Synchronous(embed, recurrent, Readout(recurrent.output_size, size, o.dropout))
-        self.head: CRF | Softmax = CRF(size, legal(names.tags, names.scheme)) if o.head == "crf" else Softmax()
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Any]:
-        """Return the scores `(B, T, K)` and the state."""
-        return self.scores(batch)
-
-    def probabilities(
-        self, outputs: Tensor, tags: Tensor, found: Sequence[Span]
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return the probability of each tag, and that of the tags of each span together. outputs: `(1, T, K)`."""
-        if not len(tags):
-            return (), ()
-        if not isinstance(self.head, CRF):
-            own = outputs[0].softmax(-1).gather(1, tags[:, None])[:, 0]
-            return tuple(own.tolist()), tuple(float(own[s.start : s.end].prod()) for s in found)
-        own = self.head.marginals(outputs)[0].gather(1, tags[:, None])[:, 0]
-        partial = torch.full((len(found), len(tags)), UNLABELLED)
-        for row, span in enumerate(found):
-            partial[row, span.start : span.end] = tags[span.start : span.end]
-        together = self.head.log_likelihood(outputs.expand(len(found), -1, -1), partial).exp() if found else tags[:0]
-        return tuple(own.tolist()), tuple(together.tolist())
+def _build(options: TaggingOptions, names: TagNames, cell: type[Cell]) -> Tagger:
+    o = options
+    return Tagger(
+        names, cell, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers, dropout=o.dropout,
+        head=o.head, characters=o.characters, character_size=o.character_size,
+    )  # fmt: skip
 
 
 class _Training:

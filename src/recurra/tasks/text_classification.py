@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,11 +19,14 @@ from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data import LabelledText, Vocabulary, read_labelled
 from recurra.data.class_scores import NaiveBayes, class_scores, confusion
 from recurra.data.ragged_batches import batch_order, padded
+from recurra.data.spelling import Spelling
 from recurra.data.stratified import stratified
+from recurra.data.word_vectors import WordVectors
 from recurra.layers import Recurrent
 from recurra.learning import ModelFolder, restore_weights
 from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
 from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+from recurra.tasks.text import place_vectors, pretrained, vectors_record
 
 __all__ = ["ClassifiedText", "TextClassification", "TextClassificationOptions"]
 
@@ -41,6 +44,9 @@ class TextClassificationOptions:
     text_column: str = _option("text", "the column of the texts, in CSV, TSV and JSONL")
     label_column: str = _option("label", "the column of the labels")
     level: Literal["char", "word"] = _option("word", "what a token is: char or word (an ideograph is a word)")
+    lower: bool = _option(False, "read texts in small letters")
+    zeros: bool = _option(False, "read every digit as 0")
+    vectors: str = _option("", "file of word vectors to begin from, or a model folder; embedding_size is theirs then")
     pooling: Literal["last", "mean", "max", "attention"] = _option(
         "max", "how all steps become one vector: last, mean, max or attention"
     )
@@ -119,7 +125,13 @@ class TextClassification(Task):
         cell = choose_cell(options.cell, cells)
         texts = _read(paths, options)
         train = _split(texts, options, seed)["train"]
-        vocabulary = Vocabulary.build((t.text for t in train), options.level, min_count=options.min_count)
+        spelling = Spelling(options.lower, options.zeros)
+        words = (spelling(t.text) for t in train)
+        vocabulary = Vocabulary.build(words, options.level, min_count=options.min_count)
+        vectors = pretrained(options.vectors, vocabulary.symbols) if options.vectors else None
+        if vectors is not None:
+            path = str(Path(options.vectors).absolute())
+            options = replace(options, vectors=path, embedding_size=vectors.vectors.shape[1])
         file = cell.record.get("file")
         config = {
             "options": {**asdict(options), "cell": f"{file}:{cell.record['name']}" if file else cell.record["name"]},
@@ -127,8 +139,13 @@ class TextClassification(Task):
             "data": {"sha256": _digest(texts), "texts": len(texts), "seed": seed},
             "files": [str(path.absolute()) for path in paths],
         }
+        if vectors is not None:
+            config["vectors"] = vectors_record(options.vectors, vectors)
         torch.manual_seed(seed)
-        return cls(options, config, vocabulary, tuple(sorted({t.label for t in texts})), cell, seed)
+        model = cls(options, config, vocabulary, tuple(sorted({t.label for t in texts})), cell, seed)
+        if vectors is not None:
+            place_vectors(model.embedding, vocabulary.symbols, vectors)
+        return model
 
     @classmethod
     def restore(cls, folder: ModelFolder, *, cells: Sequence[type[Cell]] = ()) -> Self:
@@ -182,9 +199,19 @@ class TextClassification(Task):
             return "".join(f"{label}\t{q:.3f}\n" for label, q in rows) + "\n"
         return f"{p.label}\t{p.probabilities[p.label]:.3f}\t{p.text}\n"
 
+    @property
+    def embedding(self) -> Embedding:
+        """The table of the tokens' vectors."""
+        assert isinstance(self.network.embed, Embedding)
+        return self.network.embed
+
+    def word_vectors(self) -> WordVectors:
+        """Return the tokens and their vectors."""
+        return WordVectors(self.vocabulary.symbols, self.embedding.weight.detach()[1:].numpy())
+
     def encode(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens; white space between words is none."""
-        pieces = self.vocabulary.encode(text).tolist()
+        pieces = self.vocabulary.encode(Spelling(self.options.lower, self.options.zeros)(text)).tolist()
         blank = set(self.vocabulary.encode(" ").tolist()) if self.vocabulary.level == "word" else set[int]()
         # One unknown token stands for a text without any: a sequence needs a step.
         return [i for i in pieces if i == 0 or i not in blank] or [0]

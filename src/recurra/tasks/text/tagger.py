@@ -1,0 +1,102 @@
+"""The network of a tagger: words in, a score for every tag at every step, and the head on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from recurra.core import Batch, Cell
+from recurra.data import Span, legal
+from recurra.data.tag_names import TagNames
+from recurra.heads import CRF, UNLABELLED, Softmax
+from recurra.layers import Recurrent
+from recurra.networks import (
+    ColumnEmbedding,
+    ComposedWords,
+    ConvolvedCharacters,
+    Embedding,
+    Readout,
+    RecurrentCharacters,
+    Synchronous,
+)
+
+__all__ = ["Tagger"]
+
+
+class Tagger(nn.Module):
+    """Embedding, a stack of any cell in both directions, and the head, which may have weights of its own.
+
+    names: what the tokens, their features and the tags are. characters: how a word's vector is composed of its
+    characters, if at all (`names` has their numbers then): `rnn` by the same cell in both directions, `cnn` by filters.
+    character_size: numbers of a character's vector, units of each direction, or filters.
+    """
+
+    def __init__(
+        self,
+        names: TagNames,
+        cell: type[Cell],
+        *,
+        embedding_size: int,
+        hidden_size: int,
+        layers: int,
+        dropout: float,
+        head: Literal["crf", "softmax"],
+        characters: Literal["none", "rnn", "cnn"],
+        character_size: int,
+    ) -> None:
+        super().__init__()
+        more, size = names.features.sizes, len(names.tags)
+        own = [embedding_size, *[max(1, embedding_size // len(more))] * len(more)] if more else [embedding_size]
+        table = ColumnEmbedding([names.tokens.size, *more], own, dropout=dropout)
+        embed = table
+        if characters != "none":
+            embed = ComposedWords(table, _composer(characters, names, cell, character_size))
+        recurrent = Recurrent(
+            cell, embed.size, hidden_size, layers,
+            bidirectional=True, dropout=dropout if layers > 1 else 0.0, batch_first=True,
+        )  # fmt: skip
+        self.scores = Synchronous(embed, recurrent, Readout(recurrent.output_size, size, dropout))
+        self.head: CRF | Softmax = CRF(size, legal(names.tags, names.scheme)) if head == "crf" else Softmax()
+
+    @property
+    def words(self) -> Embedding:
+        """The table of the words' own vectors."""
+        embed = self.scores.embed
+        table = embed.table if isinstance(embed, ComposedWords) else embed
+        assert isinstance(table, ColumnEmbedding)
+        words = table.columns[0]
+        assert isinstance(words, Embedding)
+        return words
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Any]:
+        """Return the scores `(B, T, K)` and the state."""
+        return self.scores(batch)
+
+    def probabilities(
+        self, outputs: Tensor, tags: Tensor, found: Sequence[Span]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the probability of each tag, and that of the tags of each span together. outputs: `(1, T, K)`."""
+        if not len(tags):
+            return (), ()
+        if not isinstance(self.head, CRF):
+            own = outputs[0].softmax(-1).gather(1, tags[:, None])[:, 0]
+            return tuple(own.tolist()), tuple(float(own[s.start : s.end].prod()) for s in found)
+        own = self.head.marginals(outputs)[0].gather(1, tags[:, None])[:, 0]
+        partial = torch.full((len(found), len(tags)), UNLABELLED)
+        for row, span in enumerate(found):
+            partial[row, span.start : span.end] = tags[span.start : span.end]
+        together = self.head.log_likelihood(outputs.expand(len(found), -1, -1), partial).exp() if found else tags[:0]
+        return tuple(own.tolist()), tuple(together.tolist())
+
+
+def _composer(
+    kind: Literal["rnn", "cnn"], names: TagNames, cell: type[Cell], size: int
+) -> RecurrentCharacters | ConvolvedCharacters:
+    assert names.characters is not None
+    embed = Embedding(names.characters.size + 1, size, std=0.5)  # One more than numbers: padding.
+    if kind == "cnn":
+        return ConvolvedCharacters(embed, size)
+    return RecurrentCharacters(embed, Recurrent(cell, size, size, bidirectional=True, batch_first=True))
