@@ -99,5 +99,5 @@ def test_bptt_wants_whole_documents(tmp_path: Path) -> None:
         model.trainable()
     with pytest.raises(ArgumentError, match="learning must be one of"):
         LanguageModelOptions(learning="magic")  # type: ignore[arg-type]
-    assert set(RULES) == {"bptt", "rtrl", "snap1", "uoro", "ekf", "dekf"}
+    assert set(RULES) == {"bptt", "tbptt", "rtrl", "snap1", "uoro", "ekf", "dekf"}
     assert rc.learning.StreamRule is StreamRule

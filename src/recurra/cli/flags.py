@@ -46,7 +46,8 @@ def given_flags(context: typer.Context) -> set[str]:
 
 def _parameter(group: type[Any], field: dataclasses.Field[Any]) -> inspect.Parameter:
     annotation = get_type_hints(group)[field.name]
-    option = typer.Option(help=field.metadata.get("help", ""), rich_help_panel=_panel(group))
+    panel = field.metadata.get("panel") or _panel(group)
+    option = typer.Option(help=field.metadata.get("help", ""), rich_help_panel=panel)
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[annotation, option]
     )

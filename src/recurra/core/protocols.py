@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-__all__ = ["Batch", "Head", "Network", "StreamingNetwork", "Trainable"]
+__all__ = ["Batch", "Head", "Network", "Steps", "Stepwise", "StreamingNetwork", "Trainable"]
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,27 @@ class Trainable(Protocol):
 
     def sample(self) -> str | None:
         """Return something a person can look at while training goes on, or None."""
+        ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A batch as a network meets it step by step.
+
+    network: a `StreamingNetwork`, all or part of the trainable's; batch: with targets `(B, T, ...)`, one for every
+    step; loss: `loss(y_t, target_t)`, summed over the rows of a step; count: what the sum over all steps is divided by.
+    """
+
+    network: nn.Module
+    batch: Batch
+    loss: Callable[[Tensor, Any], Tensor]
+    count: int
+
+
+@runtime_checkable
+class Stepwise(Trainable, Protocol):
+    """A trainable whose loss is a sum over steps, so that any learning rule can learn it."""
+
+    def steps(self, batch: Any) -> Steps:
+        """Return a batch step by step. Raises ArgumentError where this network or head cannot run so."""
         ...

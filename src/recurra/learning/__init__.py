@@ -4,9 +4,10 @@ in closed form."""
 from recurra.learning.averaging import NonMonotonicAverage
 from recurra.learning.bptt import BPTT
 from recurra.learning.bptt_terms import BPTTTerms, bptt_terms
+from recurra.learning.by_rule import RULES, ByRule
 from recurra.learning.checkpoint import Checkpoint, Counters, restore_weights
 from recurra.learning.clipping import clip_adaptively, clip_by_layer, clip_gradients, clip_state_gradient, gradient_norm
-from recurra.learning.curriculum import bucket_batches, growing_window
+from recurra.learning.curriculum import bucket_batches, growing_window, sampled_inputs
 from recurra.learning.diagnosis import Diagnosis, diagnose, input_influence
 from recurra.learning.ekf import EKF, Annealed
 from recurra.learning.folder import FORMAT_VERSION, ModelFolder
@@ -26,7 +27,7 @@ from recurra.learning.rtrl import RTRL
 from recurra.learning.rule import Carry, LearningRule, StepLoss, carried_tensors, restored_carry
 from recurra.learning.snap import SnAp1
 from recurra.learning.stream_bptt import StreamBPTT
-from recurra.learning.stream_rule import RULES, StreamRule, stream_learner
+from recurra.learning.stream_rule import StreamRule
 from recurra.learning.trainer import Result, Trainer, make_optimizer
 from recurra.learning.truncated_bptt import TruncatedBPTT
 from recurra.learning.uoro import UORO
@@ -42,6 +43,7 @@ __all__ = [
     "UORO",
     "Annealed",
     "BPTTTerms",
+    "ByRule",
     "Carry",
     "Checkpoint",
     "Counters",
@@ -81,8 +83,8 @@ __all__ = [
     "memory_report",
     "restore_weights",
     "restored_carry",
+    "sampled_inputs",
     "save_tensors",
-    "stream_learner",
     "temporal_activation_penalty",
     "weight_noise",
     "weight_penalty",

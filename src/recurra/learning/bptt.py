@@ -14,7 +14,7 @@ from recurra.core.errors import ArgumentError
 from recurra.learning.clipping import clip_state_gradient
 from recurra.learning.rule import Carry, StepLoss
 from recurra.learning.state_form import map_state
-from recurra.learning.stepper import Stepper, active_rows
+from recurra.learning.stepper import Stepper, started
 
 __all__ = ["BPTT", "run_steps", "target_rows"]
 
@@ -49,12 +49,10 @@ class BPTT:
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor, Carry]:
         """See `LearningRule.accumulate`."""
-        stepper = Stepper(network, "BPTT")
-        active = active_rows(inputs, lengths)
+        stepper, active, total = started("BPTT", network, inputs, lengths)
         steps = inputs.shape[0]
         state = stepper.initial_state(inputs.shape[1]) if carry is None else carry.state
-        every = steps if self.recompute is None else self.recompute or max(math.isqrt(steps), 1)
-        total = inputs.new_zeros((), dtype=stepper.like.dtype)
+        every = self._every(steps)
         for start in range(0, steps, max(every, 1)):
             span = range(start, min(start + every, steps))
             if self.recompute is None:
@@ -67,6 +65,19 @@ class BPTT:
         if total.requires_grad:
             total.backward()
         return total.detach(), Carry(map_state(state, Tensor.detach))
+
+    def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
+        """Return the bytes that are kept of `inputs` `(T, B, ...)` beside the parameters: T times those of a step; with
+        `recompute`, those between two states that are kept, and these states."""
+        stepper = Stepper(network, "BPTT")
+        steps, batch = inputs.shape[:2]
+        each = stepper.kept(inputs[0], stepper.initial_state(batch))
+        every = self._every(steps)
+        kept = 0 if self.recompute is None else stepper.form.size * batch * stepper.like.element_size()
+        return each * every + kept * -(-steps // every)
+
+    def _every(self, steps: int) -> int:
+        return steps if self.recompute is None else self.recompute or max(math.isqrt(steps), 1)
 
 
 def run_steps(

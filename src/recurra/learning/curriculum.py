@@ -1,15 +1,18 @@
-"""What to learn from first: windows that grow, and batches of rows of about one length."""
+"""What to learn from first: windows that grow, batches of rows of about one length, the network's own outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recurra.core.errors import ArgumentError
+from recurra.core.protocols import Batch
 
-__all__ = ["bucket_batches", "growing_window"]
+__all__ = ["bucket_batches", "growing_window", "sampled_inputs"]
 
 
 def growing_window(step: int, first: int, last: int, over: int) -> int:
@@ -37,3 +40,26 @@ def bucket_batches(
     order = shuffled[size[shuffled].argsort(stable=True)]
     batches = list(order.split(batch_size))
     return [batches[k] for k in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+@torch.no_grad()
+def sampled_inputs(network: Any, batch: Batch, share: float, state: Any = None) -> Batch:
+    """Return the batch with a share of its symbols drawn from what the network expects there: scheduled sampling.
+
+    network: predicts each symbol from those before it, by `step`; batch: with inputs `(B, T)` int64; state: before its
+    first step. The first symbol stays; whether a later one is drawn is a coin of its own, and what follows is expected
+    after what was drawn. The targets stay what they were, and no gradient goes through the drawing.
+
+    Source: Bengio, Vinyals, Jaitly and Shazeer, "Scheduled sampling for sequence prediction with recurrent neural
+    networks" (2015), arXiv v3.
+    """
+    if not 0 <= share <= 1:
+        raise ArgumentError(f"expected a share from 0 to 1, got {share}")
+    inputs = batch.inputs.clone()
+    coins = torch.rand(inputs.shape) < share
+    state = network.initial_state(len(inputs)) if state is None else state
+    for t in range(inputs.shape[1] - 1):
+        y, state = network.step(inputs[:, t], state)
+        drawn = torch.multinomial(y.softmax(-1), 1).squeeze(1)
+        inputs[:, t + 1] = torch.where(coins[:, t + 1].to(drawn.device), drawn, inputs[:, t + 1])
+    return replace(batch, inputs=inputs)

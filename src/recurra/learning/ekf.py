@@ -137,6 +137,17 @@ class EKF:
         own = {**derivative.tensors(), **blocks, "updates": torch.tensor(count)}
         return total, Carry(derivative.state, own)
 
+    def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
+        """Return the bytes of the covariance, and of the steps that are looked back at (the influence, without a
+        window); raises ArgumentError where they are too many."""
+        stepper = Stepper(network, "EKF")
+        columns = group_columns(stepper.parameters, self.groups)
+        _refuse_large(columns, self.groups)
+        covariance = sum(8 * c.numel() * c.shape[1] for c in columns)
+        if self.window is None:
+            return covariance + self._mode.memory_needed(network, inputs)
+        return covariance + self.window * stepper.kept(inputs[0], stepper.initial_state(inputs.shape[1]))
+
     def _derivative(self, stepper: Stepper, inputs: Tensor, carry: Carry | None) -> OutputDerivative:
         if self.window is None:
             return ForwardDerivative(self._mode, stepper, inputs, carry)

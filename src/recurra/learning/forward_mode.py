@@ -17,12 +17,13 @@ from recurra.learning.influence import Influence, Jacobians, Layout
 from recurra.learning.rule import Carry, StepLoss
 from recurra.learning.sparsity import Sparsity, derivatives, probe
 from recurra.learning.state_form import map_state
-from recurra.learning.stepper import Stepper, active_rows
+from recurra.learning.stepper import Stepper, started
 
 __all__ = ["ForwardMode", "Linearised", "free_memory"]
 
 _PROBED = 4  # rows at which the structure is looked for
 _SHAKEN = 12  # and further ones, at other steps' inputs, with the state shaken
+_SIZES = 4  # sizes of influence that a first estimate tells apart
 _WORKING = 1 << 25  # numbers that the Jacobians of one block of steps may take
 
 
@@ -74,10 +75,8 @@ class ForwardMode:
         lengths: Tensor | Sequence[int] | None,
     ) -> tuple[Tensor, Carry]:
         """See `LearningRule.accumulate`."""
-        stepper = Stepper(network, self.name)
-        active = active_rows(inputs, lengths)
+        stepper, active, total = started(self.name, network, inputs, lengths)
         steps, batch = inputs.shape[:2]
-        total = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
         with torch.no_grad():
             state = stepper.initial_state(batch) if carry is None else carry.state
         if steps and batch:
@@ -102,21 +101,32 @@ class ForwardMode:
         known = self._known.get(network)
         if known is None or any(name not in stepper.parameters for name in known.names):
             known = self._known[network] = self._find(stepper, inputs, state, None if carry is None else carry.own)
-        if carry is not None and carry.own:
-            sparsity = Sparsity(carry.own["heard"], carry.own["sets"], carry.own["member"])
-            if sparsity.member is known.layout.sparsity.member:
-                blocks = [carry.own[f"influence.{k}"] for k in range(len(known.layout.classes))]
-                return Influence(known.layout, blocks)
-            own = Layout(sparsity, self.spread)
-            blocks = [carry.own[f"influence.{k}"] for k in range(len(own.classes))]
-            if not known.layout.sparsity.holds(sparsity):
-                known.layout = Layout(known.layout.sparsity.joined(sparsity), self.spread)
-            return Influence(own, blocks).moved(known.layout)
-        if carry is None:
+        own = carry.own if carry is not None else {}
+        if "heard" in own and own["member"] is not known.layout.sparsity.member:
+            carried = Sparsity(own["heard"], own["sets"], own["member"])
+            before = Layout(carried, self.spread)
+            if not known.layout.sparsity.holds(carried):
+                known.layout = Layout(known.layout.sparsity.joined(carried), self.spread)
+        else:
+            before = known.layout
+        if any(name.startswith("influence.") for name in own):
+            blocks = [own[f"influence.{k}"] for k in range(len(before.classes))]
+            influence = Influence(before, blocks)
+            return influence if before is known.layout else influence.moved(known.layout)
+        if carry is None or carry.own:  # a start, of which at most the structure is known
             first = self._of_initial_state(stepper, known, batch)
             if first is not None:
                 return first
         return Influence.zeros(known.layout, batch, stepper.like)
+
+    def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
+        """Return the bytes of the influence of the rows of `inputs`; raises ArgumentError where they are too many."""
+        stepper = Stepper(network, self.name)
+        with torch.no_grad():
+            state = stepper.initial_state(inputs.shape[1])
+        stepper.refuse_chance(inputs[0], state)
+        layout = self.begin(stepper, inputs, state, None).layout
+        return layout.entries * inputs.shape[1] * stepper.like.element_size()
 
     def linearise(
         self, stepper: Stepper, x: Tensor, numbers: Tensor, others: Sequence[Tensor], names: Sequence[str]
@@ -274,13 +284,12 @@ class ForwardMode:
         most = sum(stepper.parameters[name].numel() for name in own) * n * batch * stepper.like.element_size()
         if most <= self._limit() or not self.spread or not own:
             return
-        closure = probe(made.after, made.before, {}).closure
+        reach = probe(made.after, made.before, {}).closure.sum(0)
         w = torch.randn(made.after.shape, generator=torch.Generator().manual_seed(2)).to(made.after)
-        touched = sum(
-            int((g != 0).flatten(0, 1).any(0).sum())
-            for g in derivatives(made.after, list(own.values()), w.unsqueeze(0))
-        )
-        least = touched * int(closure.sum(0).min())
+        least = 0  # what reaches a number that reaches r others, itself included, has r entries or more
+        for r in reach.unique()[-_SIZES:]:
+            pulled = derivatives(made.after, list(own.values()), (w * (reach >= r)).unsqueeze(0))
+            least = max(least, int(r) * sum(int((g != 0).flatten(0, 1).any(0).sum()) for g in pulled))
         self._refuse(least * batch * stepper.like.element_size(), stepper, own, batch)
 
     def _refuse(self, size: float, stepper: Stepper, own: Mapping[str, Tensor], batch: int) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError
-from recurra.learning.forward_mode import ForwardMode
-from recurra.learning.stepper import Stepper
+from recurra.learning.bptt import BPTT
+from recurra.learning.rtrl import RTRL
+from recurra.learning.snap import SnAp1
+from recurra.learning.uoro import UORO
 
 __all__ = ["memory_report"]
 
@@ -21,39 +20,18 @@ def memory_report(network: nn.Module, inputs: Tensor, steps: int | None = None) 
 
     inputs: `(T, B, ...)`, of which one step is run. bptt: what autograd keeps of a step, times T; recomputed: the same
     with `BPTT(recompute=0)`; rtrl and snap1: the influence, None where no memory of this machine would hold it; uoro:
-    its two vectors. A network that draws random numbers has no rtrl and snap1: None.
+    its two vectors. A network that draws random numbers has no rtrl and snap1: None. Each rule tells the same of itself
+    by `memory_needed`.
     """
-    stepper = Stepper(network, "memory_report")
     steps = inputs.shape[0] if steps is None else steps
-    batch = inputs.shape[1]
-    state = stepper.initial_state(batch)
-    kept: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t), torch.enable_grad():
-        held: Any = network.step(inputs[0], state)  # pyright: ignore[reportCallIssue]
-    each = sum(kept.values())
-    del held
-    item = stepper.like.element_size()
-    numbers = stepper.form.size * batch * item
-    every = max(math.isqrt(steps), 1)
-    parameters = sum(p.numel() for p in stepper.parameters.values())
-    found: dict[str, int | None] = {
-        "bptt": each * steps,
-        "recomputed": each * every + numbers * -(-steps // every),
-        "uoro": (parameters * item * batch) + numbers,
-    }
-    for name, spread in (("rtrl", True), ("snap1", False)):
+    long = inputs[:1].expand(steps, *inputs.shape[1:])
+    rules = {"bptt": BPTT(), "recomputed": BPTT(recompute=0), "rtrl": RTRL(), "snap1": SnAp1(), "uoro": UORO()}
+    found: dict[str, int | None] = {}
+    for name, rule in rules.items():
         try:
-            stepper.refuse_chance(inputs[0], state)
-            influence = ForwardMode(name, spread, 1, None).begin(stepper, inputs[:1], state, None)
-            found[name] = influence.layout.entries * batch * item
+            found[name] = rule.memory_needed(network, long)
         except ArgumentError:
+            if name not in ("rtrl", "snap1"):
+                raise
             found[name] = None
     return found

@@ -49,3 +49,7 @@ class RTRL:
         """See `LearningRule.accumulate`. Raises ArgumentError for bidirectional networks, steps that draw random
         numbers, and influence matrices that are too large."""
         return self._mode.accumulate(network, inputs, targets, loss, carry, lengths)
+
+    def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
+        """Return the bytes of the influence of the rows of `inputs`; raises ArgumentError where they are too many."""
+        return self._mode.memory_needed(network, inputs)

@@ -40,3 +40,7 @@ class SnAp1:
     ) -> tuple[Tensor, Carry]:
         """See `LearningRule.accumulate`; refuses what `RTRL` refuses."""
         return self._mode.accumulate(network, inputs, targets, loss, carry, lengths)
+
+    def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
+        """Return the bytes of the influence of the rows of `inputs`; raises ArgumentError where they are too many."""
+        return self._mode.memory_needed(network, inputs)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recurra.core.errors import ArgumentError, ShapeError
 from recurra.learning.state_form import StateForm
 
-__all__ = ["Stepper", "active_rows"]
+__all__ = ["Stepper", "active_rows", "started"]
 
 
 class Stepper:
@@ -110,11 +110,37 @@ class Stepper:
                 "call network.eval(), set dropout to 0, or use BPTT"
             )
 
+    def kept(self, x: Tensor, state: Any) -> int:
+        """Return the bytes that autograd keeps of one step, parameters not counted."""
+        found: dict[int, int] = {}
+        own = {p.untyped_storage().data_ptr() for p in self.network.parameters()}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t), torch.enable_grad():
+            held: Any = self.network.step(x, state)
+        total = sum(found.values())
+        del held  # only now: storage that was freed meanwhile would be counted twice
+        return total
+
     def add_gradients(self, gradients: Mapping[str, Tensor]) -> None:
         """Add to the parameters' `.grad`, as `backward()` would."""
         for name, gradient in gradients.items():
             p = self.parameters[name]
             p.grad = gradient.detach().clone() if p.grad is None else p.grad + gradient.detach()
+
+
+def started(
+    rule: str, network: nn.Module, inputs: Tensor, lengths: Tensor | Sequence[int] | None
+) -> tuple[Stepper, list[Tensor | None], Tensor]:
+    """Return what every rule begins with: the network step by step, each step's rows, and a sum of zero."""
+    stepper = Stepper(network, rule)
+    zero = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
+    return stepper, active_rows(inputs, lengths), zero
 
 
 def active_rows(inputs: Tensor, lengths: Tensor | Sequence[int] | None) -> list[Tensor | None]:

@@ -70,6 +70,12 @@ class StreamBPTT:
         self._state = _detach(state)
         return outputs
 
+    def begun(self, batch: Batch) -> Any:
+        """Return the state that the batch would start from, detached; None for the network's initial state."""
+        if self._state is None or _resets_all(batch):
+            return None
+        return _detach(self._start(batch, self._state))
+
     def reset(self) -> None:
         """Forget everything: the next batch must reset every row."""
         self._state = None

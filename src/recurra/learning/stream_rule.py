@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError
 from recurra.core.protocols import Batch
-from recurra.learning.bptt import BPTT
 from recurra.learning.ekf import EKF
-from recurra.learning.rtrl import RTRL
 from recurra.learning.rule import Carry, LearningRule, StepLoss, carried_tensors, restored_carry
-from recurra.learning.snap import SnAp1
 from recurra.learning.stepper import Stepper
-from recurra.learning.stream_bptt import StreamBPTT
-from recurra.learning.uoro import UORO
 
-__all__ = ["RULES", "StreamRule", "stream_learner"]
+__all__ = ["StreamRule"]
 
-RULES: dict[str, Callable[[], LearningRule | EKF]] = {
-    "bptt": BPTT,
-    "rtrl": RTRL,
-    "snap1": SnAp1,
-    "uoro": UORO,
-    "ekf": lambda: EKF("global", outputs="softmax"),
-    "dekf": lambda: EKF("node", outputs="softmax"),
-}
-"""The rules that go by a name; truncated BPTT over streams is `StreamBPTT`. The Kalman filters are for classes."""
+_LASTING = ("covariance", "updates", "generator", "heard", "sets", "member")
+"""What a rule knows beyond a sequence: of the weights, of chance, and of the structure of a step."""
 
 
 class StreamRule:
@@ -45,6 +31,7 @@ class StreamRule:
         self.network = network
         self.rule = rule
         self._carry: Carry | None = None
+        self._anew = False
 
     def loss(self, batch: Batch, loss: StepLoss) -> Tensor:
         """Return the window's summed loss, whose `backward()` gives the rule's gradient."""
@@ -76,13 +63,10 @@ class StreamRule:
         return {} if self._carry is None else carried_tensors(self._carry)
 
     def restore(self, carried: Mapping[str, Tensor]) -> None:
-        """Take back what `carried` gave; an empty mapping forgets the state, but no covariance."""
-        if not carried and self._carry is not None and isinstance(self.rule, EKF):
-            start = Stepper(self.network, "stream").initial_state(1)
-            kept = {n: t for n, t in self._carry.own.items() if n.startswith(("covariance", "updates"))}
-            self._carry = replace(self._carry, own=kept, state=start)
-            return
-        self._carry = restored_carry(self.network, carried)
+        """Take back what `carried` gave; an empty mapping forgets the state, but neither covariance nor structure."""
+        self._anew = not carried
+        if carried:
+            self._carry = restored_carry(self.network, carried)
 
     def _start(self, batch: Batch) -> Carry | None:
         """Return what the window goes on from."""
@@ -90,29 +74,23 @@ class StreamRule:
         if carry is None:
             return None
         stepper = Stepper(self.network, "stream")
+        if self._anew or (resets is not None and bool(resets.all())):
+            self._anew = False
+            kept = _lasting(carry.own)
+            with torch.no_grad():
+                return Carry(stepper.initial_state(rows), kept) if kept else None
         if resets is None or not bool(resets.any()):
             return carry
-        fresh: Any = stepper.initial_state(rows)
-        if bool(resets.all()):
-            if not isinstance(self.rule, EKF):
-                return None
-            kept = {n: t for n, t in carry.own.items() if n.startswith(("covariance", "updates"))}
-            with torch.no_grad():
-                return Carry(stepper.initial_state(rows), kept)
         where = resets.nonzero().squeeze(1)
         with torch.no_grad():
-            state = stepper.form.put(carry.state, where, stepper.form.take(fresh, where))
+            fresh = stepper.form.take(stepper.initial_state(rows), where)
+            state = stepper.form.put(carry.state, where, fresh)
         own = {n: t for n, t in carry.own.items() if not n.startswith(("past.", "rtrl."))}
         return Carry(state, {n: t.index_fill(0, where, 0) if _of_rows(n) else t for n, t in own.items()})
 
 
-def stream_learner(network: Any, learning: str, windows: int = 1) -> StreamBPTT | StreamRule:
-    """Return what learns a stream by a rule's name: "tbptt", back over so many windows, or one of `RULES`."""
-    if learning == "tbptt":
-        return StreamBPTT(network, windows)
-    if learning not in RULES:
-        raise ArgumentError(f"learning must be one of tbptt, {', '.join(RULES)}, got {learning!r}")
-    return StreamRule(network, RULES[learning]())
+def _lasting(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n: t for n, t in own.items() if n.removeprefix("rtrl.").split(".")[0] in _LASTING}
 
 
 def _of_rows(name: str) -> bool:

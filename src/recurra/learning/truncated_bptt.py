@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError
 from recurra.learning.bptt import run_steps
 from recurra.learning.rule import Carry, StepLoss
 from recurra.learning.state_form import map_state
-from recurra.learning.stepper import Stepper, active_rows
+from recurra.learning.stepper import Stepper, started
 
 __all__ = ["TruncatedBPTT"]
 
@@ -46,11 +45,9 @@ class TruncatedBPTT:
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor, Carry]:
         """See `LearningRule.accumulate`; `.grad` gets the sum over all windows."""
-        stepper = Stepper(network, "TruncatedBPTT")
-        active = active_rows(inputs, lengths)
+        stepper, active, total = started("TruncatedBPTT", network, inputs, lengths)
         steps = inputs.shape[0]
         state = None if carry is None else carry.state
-        total = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
         starts: list[tuple[int, Any]] = []
         for start in range(0, steps, self.every):
             end = min(start + self.every, steps)
@@ -66,6 +63,11 @@ class TruncatedBPTT:
             total = total + part.detach()
             state = map_state(after, Tensor.detach)
         return total, Carry(map_state(stepper.initial_state(inputs.shape[1]), Tensor.detach) if not steps else state)
+
+    def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
+        """Return the bytes that a window keeps beside the parameters."""
+        stepper = Stepper(network, "TruncatedBPTT")
+        return min(self.window, len(inputs)) * stepper.kept(inputs[0], stepper.initial_state(inputs.shape[1]))
 
 
 def _no_loss(y: Tensor, _target: Any) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recurra.learning.bptt import target_rows
 from recurra.learning.rule import Carry, StepLoss
 from recurra.learning.sparsity import derivatives
-from recurra.learning.stepper import Stepper, active_rows
+from recurra.learning.stepper import Stepper, started
 
 __all__ = ["UORO"]
 
@@ -43,21 +43,22 @@ class UORO:
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor, Carry]:
         """See `LearningRule.accumulate`; refuses bidirectional networks and steps that draw random numbers."""
-        stepper = Stepper(network, "UORO")
-        active = active_rows(inputs, lengths)
+        stepper, active, total = started("UORO", network, inputs, lengths)
         batch = inputs.shape[1]
         with torch.no_grad():
             state = stepper.initial_state(batch) if carry is None else carry.state
         if len(inputs) and batch:
             stepper.refuse_chance(inputs[0], state)
         generator = torch.Generator()
-        if carry is not None and carry.own:
-            s, theta = carry.own["s"], carry.own["theta"]
-            generator.set_state(carry.own["generator"].cpu())
+        own = carry.own if carry is not None else {}
+        if own:
+            generator.set_state(own["generator"].cpu())
         else:
             generator.manual_seed(self.seed)
-            s, theta = _start(stepper, batch, generator, carry is None)
-        total = torch.zeros((), dtype=stepper.like.dtype, device=stepper.like.device)
+        if "s" in own:
+            s, theta = own["s"], own["theta"]
+        else:
+            s, theta = _start(stepper, batch, generator, carry is None or bool(own))
         for t, x in enumerate(inputs):
             rows = active[t]
             index = torch.arange(batch, device=x.device) if rows is None else rows
@@ -71,6 +72,12 @@ class UORO:
             state = stepper.form.put(state, index, after)
             s, theta = s.index_copy(0, index, s_new), theta.index_copy(0, index, theta_new)
         return total, Carry(state, {"s": s, "theta": theta, "generator": generator.get_state()})
+
+    def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
+        """Return the bytes of the two vectors of each row."""
+        stepper = Stepper(network, "UORO")
+        numbers = sum(p.numel() for p in stepper.parameters.values()) + stepper.form.size
+        return numbers * inputs.shape[1] * stepper.like.element_size()
 
 
 def _start(stepper: Stepper, batch: int, generator: torch.Generator, fresh: bool) -> tuple[Tensor, Tensor]:

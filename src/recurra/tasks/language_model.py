@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recurra.core import Batch, Cell
+from recurra.core import Batch, Cell, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data.ngram import NGram
-from recurra.data.split import require_window, split
-from recurra.data.streams import StreamReader
+from recurra.data.split import split
 from recurra.data.text import Document, digest, read_documents
 from recurra.data.vocabulary import Vocabulary
 from recurra.decoding import Greedy, RepetitionPenalty, Sampler, free_run, until
 from recurra.heads import Softmax
 from recurra.layers import Recurrent
-from recurra.learning import RULES, ModelFolder, StreamBPTT, StreamRule, restore_weights, stream_learner
+from recurra.learning import RULES, ByRule, ModelFolder, restore_weights
 from recurra.networks import Embedding, OneHot, Readout, Synchronous, TiedReadout
 from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+from recurra.tasks.contract.stream_training import StreamTraining, predicted_nats
 
 __all__ = ["LanguageModel", "LanguageModelOptions", "Score"]
 
@@ -52,6 +52,12 @@ class LanguageModelOptions:
     backprop: int | None = _option(
         None, "steps the gradient goes back (k2), a multiple of the window (default: the window)"
     )
+    window_from: int | None = _option(
+        None, "steps of the first epoch's windows, which double with each epoch (default: the window)"
+    )
+    sampled_inputs: float = _option(
+        0.0, "scheduled sampling: share of inputs drawn from the model's own guesses, reached over five epochs"
+    )
     learning: Literal["tbptt", "bptt", "rtrl", "snap1", "uoro", "ekf", "dekf"] = _option(
         "tbptt", "learning rule: tbptt, bptt (documents that fit in a window), rtrl, snap1, uoro, ekf or dekf"
     )
@@ -62,12 +68,21 @@ class LanguageModelOptions:
     max_vocabulary: int | None = _option(None, "keep only that many tokens, the most frequent ones (default: all)")
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "layers", "embedding_size", "window", "backprop", "batch_size", "min_count"):
+        for name in (
+            "hidden_size",
+            "layers",
+            "embedding_size",
+            "window",
+            "backprop",
+            "window_from",
+            "batch_size",
+            "min_count",
+        ):
             value = getattr(self, name)
             most = _MOST_LAYERS if name == "layers" else _MOST
             if value is not None and not 1 <= value <= most:
                 raise ArgumentError(f"{name} must be at least 1 and at most {most:,}, got {value}")
-        choices = {"level": tuple(_UNITS), "embedding": ("learned", "one-hot"), "learning": ("tbptt", *RULES)}
+        choices = {"level": tuple(_UNITS), "embedding": ("learned", "one-hot"), "learning": tuple(RULES)}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -75,6 +90,10 @@ class LanguageModelOptions:
             raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.backprop is not None and self.backprop % self.window:
             raise ArgumentError(f"backprop must be a multiple of the window {self.window}, got {self.backprop}")
+        if self.window_from is not None and self.window_from > self.window:
+            raise ArgumentError(f"window_from must be at most the window {self.window}, got {self.window_from}")
+        if not 0.0 <= self.sampled_inputs <= 1.0:
+            raise ArgumentError(f"sampled_inputs must be from 0 to 1, got {self.sampled_inputs}")
         if self.tie and self.embedding == "one-hot":
             raise ArgumentError("tie needs a learned embedding: one-hot vectors have no table to share")
 
@@ -135,7 +154,7 @@ class LanguageModel(Task):
             max_size=options.max_vocabulary,
         )
         config = {
-            "options": {**asdict(options), "cell": _short(cell)},
+            "options": {**asdict(options), "cell": cell.spec},
             "cell": cell.record,
             "data": {"sha256": digest(documents), "characters": sum(len(d.text) for d in documents)},
             "files": [str(path.absolute()) for path in paths],
@@ -163,9 +182,18 @@ class LanguageModel(Task):
         """Write the vocabulary."""
         folder.write_vocabulary(self.vocabulary.to_json())
 
-    def trainable(self) -> _Training:
+    def trainable(self) -> Trainable:
         """Return the streams, the loss and the validation for the trainer."""
-        return _Training(self, self._part("train"), self._part("validation"))
+        o, encoded = self.options, self.encode(self._part("train"))
+        longest = max(map(len, encoded), default=0) - 1
+        if o.learning == "bptt" and longest > (o.window_from or o.window):
+            raise ArgumentError(f"bptt needs whole documents: give --window {longest:,}, or --learning tbptt")
+        streams = StreamTraining(
+            self.network, encoded, self.encode(self._part("validation")), batch_size=o.batch_size, window=o.window,
+            backprop=o.backprop, first_window=o.window_from, sampled=o.sampled_inputs,
+            sample=lambda: "".join(self.generate(length=200, temperature=0.8)),
+        )  # fmt: skip
+        return streams if o.learning == "tbptt" else ByRule(streams, o.learning)
 
     def predict(self, inputs: str | Sequence[str]) -> Any:
         """Score text: how likely is each token, after a line break? One `Score` a line, or one for one string."""
@@ -207,7 +235,7 @@ class LanguageModel(Task):
         if not documents:
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
         encoded = self.encode(documents)
-        nats, tokens = self.nats(encoded)
+        nats, tokens = predicted_nats(self.network, encoded, self.options.batch_size, self.options.window)
         # The first token of a document is not predicted, and so its characters do not count.
         firsts = sum(len(self.vocabulary.decode(ids[:1])) for ids in encoded)
         characters = max(sum(len(d.text) for d in documents) - firsts, 1)
@@ -269,17 +297,6 @@ class LanguageModel(Task):
         """Return the token numbers of each document."""
         return [self.vocabulary.encode(d.text) for d in documents]
 
-    @torch.no_grad()
-    def nats(self, encoded: Sequence[Any]) -> tuple[float, int]:
-        """Return the summed loss over documents and the number of predictions."""
-        carry = StreamBPTT(self.network)
-        total, count = 0.0, 0
-        for batch in StreamReader(encoded, self.options.batch_size, self.options.window).batches():
-            loss, tokens = _loss(self.head, carry, batch)
-            total += float(loss)
-            count += tokens
-        return total, count
-
     @torch.inference_mode()
     def _score(self, text: str) -> Score:
         ids = self.vocabulary.encode(text)
@@ -316,47 +333,6 @@ class LanguageModel(Task):
         return _split(documents, self.options)[part]
 
 
-class _Training:
-    """A language model as the trainer sees it."""
-
-    def __init__(self, model: LanguageModel, train: Sequence[Document], validation: Sequence[Document]) -> None:
-        options = model.options
-        self.network: nn.Module = model.network
-        self._model = model
-        encoded = model.encode(train)
-        self._validation = model.encode(validation)
-        require_window(encoded, options.window, "training")
-        require_window(self._validation, options.window, "validation")
-        self._reader = StreamReader(encoded, options.batch_size, options.window)
-        windows = (options.backprop or options.window) // options.window
-        self._carry = stream_learner(model.network, options.learning, windows)
-        if options.learning == "bptt" and (longest := max(map(len, encoded)) - 1) > options.window:
-            raise ArgumentError(f"bptt needs whole documents: give --window {longest:,}, or --learning tbptt")
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        return self._reader.batches(start)
-
-    def loss(self, batch: Batch) -> tuple[Tensor, int]:
-        if isinstance(self._carry, StreamRule):
-            tokens = batch.inputs.numel() if batch.lengths is None else int(batch.lengths.sum())
-            return self._carry.loss(batch, self._model.head.loss) / tokens, tokens
-        loss, tokens = _loss(self._model.head, self._carry, batch)
-        return loss / tokens, tokens
-
-    def validate(self) -> dict[str, float]:
-        nats, tokens = self._model.nats(self._validation)
-        return {"val_loss": nats / tokens, "val_perplexity": math.exp(nats / tokens)}
-
-    def carried(self) -> dict[str, Tensor]:
-        return self._carry.carried()
-
-    def restore(self, carried: Mapping[str, Tensor]) -> None:
-        self._carry.restore(carried)
-
-    def sample(self) -> str | None:
-        return "".join(self._model.generate(length=200, temperature=0.8))
-
-
 def _build(options: LanguageModelOptions, symbols: int, cell: type[Cell]) -> Synchronous:
     std = _TIED_STD if options.tie else 1.0
     size = options.embedding_size or options.hidden_size
@@ -367,16 +343,6 @@ def _build(options: LanguageModelOptions, symbols: int, cell: type[Cell]) -> Syn
     if options.tie and isinstance(embed, Embedding):
         return Synchronous(embed, recurrent, TiedReadout(recurrent.output_size, embed, options.dropout))
     return Synchronous(embed, recurrent, Readout(recurrent.output_size, symbols, options.dropout))
-
-
-def _loss(head: Softmax, carry: StreamBPTT, batch: Batch) -> tuple[Tensor, int]:
-    """Return the loss summed over the valid predictions of a batch, and their number."""
-    assert batch.targets is not None
-    outputs = carry.forward(batch)
-    if batch.lengths is None:
-        return head.loss(outputs, batch.targets), batch.targets.numel()
-    mask = torch.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
-    return head.loss(outputs, batch.targets, mask), int(batch.lengths.sum())
 
 
 def _split(documents: Sequence[Document], options: LanguageModelOptions) -> dict[str, list[Document]]:
@@ -393,8 +359,3 @@ def _check_data(config: Mapping[str, Any], path: Path) -> None:
     whole = isinstance(data, Mapping) and isinstance(data.get("sha256"), str) and type(data.get("characters")) is int
     if not whole or not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise CorruptError(f"{path}/config.json does not say what was learned from: it is damaged or foreign")
-
-
-def _short(cell: CellChoice) -> str:
-    file = cell.record.get("file")
-    return f"{file}:{cell.record['name']}" if file else cell.record["name"]

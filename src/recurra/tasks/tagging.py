@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from recurra.core import Batch, Cell
+from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data import SCHEMES, Span, TaggedSentence, read_tagged, spans
 from recurra.data.ragged_batches import batch_order, padded
@@ -23,6 +23,7 @@ from recurra.data.word_vectors import WordVectors
 from recurra.heads import CRF
 from recurra.learning import ModelFolder, restore_weights
 from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences
 from recurra.tasks.text import Tagger, place_vectors, pretrained, vectors_record
 
 __all__ = ["TaggedText", "Tagging", "TaggingOptions"]
@@ -35,7 +36,7 @@ def _option(default: Any, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class TaggingOptions:
+class TaggingOptions(LearningOptions):
     """What a tagger is made of, and how its data is written."""
 
     format: Literal["auto", "columns", "conllu", "slash", "segmented"] = _option(
@@ -55,7 +56,7 @@ class TaggingOptions:
     head: Literal["crf", "softmax"] = _option("crf", "crf: the best legal sequence; softmax: each tag by itself")
     cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
     hidden_size: int = _option(128, "units in each layer and direction")
-    layers: int = _option(1, "layers, each in both directions")
+    layers: int = _option(1, "layers, each in both directions (unless --one-way)")
     dropout: float = _option(0.3, "probability of dropout of the inputs, between layers and before the output")
     embedding_size: int = _option(100, "size of a token's vector")
     batch_size: int = _option(32, "sentences a batch")
@@ -64,6 +65,7 @@ class TaggingOptions:
     min_count: int = _option(2, "tokens seen less often than this in training are unknown")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("hidden_size", "layers", "embedding_size", "character_size", "batch_size", "min_count"):
             if not 1 <= getattr(self, name) <= _MOST:
                 raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(self, name)}")
@@ -137,9 +139,8 @@ class Tagging(Task):
         vectors = pretrained(o.vectors, names.tokens.symbols) if o.vectors else None
         if vectors is not None:
             options = replace(o, vectors=str(Path(o.vectors).absolute()), embedding_size=vectors.vectors.shape[1])
-        file = cell.record.get("file")
         config = {
-            "options": {**asdict(options), "cell": f"{file}:{cell.record['name']}" if file else cell.record["name"]},
+            "options": {**asdict(options), "cell": cell.spec},
             "cell": cell.record,
             "data": {"sha256": _digest(sentences), "sentences": len(sentences)},
             "files": [str(path.absolute()) for path in paths],
@@ -176,9 +177,9 @@ class Tagging(Task):
         """Write the tokens, the tags and their scheme."""
         folder.write_vocabulary(self.names.to_json())
 
-    def trainable(self) -> _Training:
+    def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
-        return _Training(self, self._part("train"), self._part("validation"))
+        return self.options.learned(_Training(self, self._part("train"), self._part("validation")))
 
     def predict(self, inputs: str | Sequence[str]) -> Any:
         """Tag raw text: a `TaggedText` for one string, a list of them for several."""
@@ -260,7 +261,7 @@ class Tagging(Task):
             "",
             f"It gives each token one of {len(names.tags)} tags (scheme `{names.scheme}`) by the head `{o.head}` over "
             f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
-            f"`{self.config['cell']['name']}` in each direction; "
+            f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}; "
             f"{sum(p.numel() for p in self.network.parameters()):,} parameters. It knows {names.tokens.size:,} tokens.",
             "",
             f"It learned from {', '.join(Path(file).name for file in self.config['files'])}: "
@@ -328,11 +329,11 @@ def _build(options: TaggingOptions, names: TagNames, cell: type[Cell]) -> Tagger
     o = options
     return Tagger(
         names, cell, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers, dropout=o.dropout,
-        head=o.head, characters=o.characters, character_size=o.character_size,
+        head=o.head, one_way=o.one_way, characters=o.characters, character_size=o.character_size,
     )  # fmt: skip
 
 
-class _Training:
+class _Training(WholeSequences):
     """A tagger as the trainer sees it."""
 
     def __init__(self, model: Tagging, train: Sequence[TaggedSentence], validation: Sequence[TaggedSentence]) -> None:
@@ -354,6 +355,9 @@ class _Training:
         mask = torch.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
         return self._model.network.head.loss(outputs, batch.targets, mask) / tokens, tokens
 
+    def steps(self, batch: Batch) -> Steps:
+        return self._model.network.steps(batch)
+
     def validate(self) -> dict[str, float]:
         size, total, tokens = self._model.options.batch_size, 0.0, 0
         for first in range(0, len(self._validation), size):
@@ -362,12 +366,6 @@ class _Training:
         predicted = self._model.best_tags([s.tokens for s in self._gold])
         scores = tag_scores(self._gold, predicted, self._model.names.scheme)
         return {"val_loss": total / tokens, **{f"val_{k}": v for k, v in scores.items() if k in ("accuracy", "f1")}}
-
-    def carried(self) -> dict[str, Tensor]:
-        return {}
-
-    def restore(self, carried: Mapping[str, Tensor]) -> None:
-        pass
 
     def sample(self) -> str | None:
         return self._model.render(self._model.tag([list(self._gold[0].tokens)])[0], "text").rstrip("\n")

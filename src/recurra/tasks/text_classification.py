@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recurra.core import Batch, Cell
+from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data import LabelledText, Vocabulary, read_labelled
 from recurra.data.class_scores import NaiveBayes, class_scores, confusion
@@ -26,11 +26,12 @@ from recurra.layers import Recurrent
 from recurra.learning import ModelFolder, restore_weights
 from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
 from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences, starting_anew
 from recurra.tasks.text import place_vectors, pretrained, vectors_record
 
 __all__ = ["ClassifiedText", "TextClassification", "TextClassificationOptions"]
 
-_MOST = 2**31
+_MOST, _IGNORED = 2**31, -100
 
 
 def _option(default: Any, text: str) -> Any:
@@ -38,7 +39,7 @@ def _option(default: Any, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class TextClassificationOptions:
+class TextClassificationOptions(LearningOptions):
     """What a classifier is made of, and how its data is written."""
 
     text_column: str = _option("text", "the column of the texts, in CSV, TSV and JSONL")
@@ -53,7 +54,7 @@ class TextClassificationOptions:
     class_weights: bool = _option(False, "let every class weigh alike in the loss, however rare it is")
     cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
     hidden_size: int = _option(128, "units in each layer and direction")
-    layers: int = _option(1, "layers, each in both directions")
+    layers: int = _option(1, "layers, each in both directions (unless --one-way)")
     dropout: float = _option(0.3, "probability of dropout between layers and before the output")
     embedding_size: int = _option(100, "size of a token's vector")
     batch_size: int = _option(32, "texts a batch")
@@ -62,6 +63,7 @@ class TextClassificationOptions:
     min_count: int = _option(2, "tokens seen less often than this in training are unknown")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("hidden_size", "layers", "embedding_size", "batch_size", "min_count"):
             if not 1 <= getattr(self, name) <= _MOST:
                 raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(self, name)}")
@@ -132,9 +134,8 @@ class TextClassification(Task):
         if vectors is not None:
             path = str(Path(options.vectors).absolute())
             options = replace(options, vectors=path, embedding_size=vectors.vectors.shape[1])
-        file = cell.record.get("file")
         config = {
-            "options": {**asdict(options), "cell": f"{file}:{cell.record['name']}" if file else cell.record["name"]},
+            "options": {**asdict(options), "cell": cell.spec},
             "cell": cell.record,
             "data": {"sha256": _digest(texts), "texts": len(texts), "seed": seed},
             "files": [str(path.absolute()) for path in paths],
@@ -172,9 +173,9 @@ class TextClassification(Task):
         """Write the vocabulary and the labels."""
         folder.write_vocabulary({**self.vocabulary.to_json(), "labels": list(self.labels)})
 
-    def trainable(self) -> _Training:
+    def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
-        return _Training(self, self._part("train"), self._part("validation"))
+        return self.options.learned(_Training(self, self._part("train"), self._part("validation")))
 
     @torch.no_grad()
     def predict(self, inputs: str | Sequence[str]) -> Any:
@@ -256,7 +257,8 @@ class TextClassification(Task):
             "",
             f"It tells which of {len(self.labels)} classes a text is of: {', '.join(self.labels[:20])}. It has "
             f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
-            f"`{self.config['cell']['name']}` in each direction, pooled by `{o.pooling}`, {size:,} parameters, and "
+            f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}, "
+            f"pooled by `{o.pooling}`, {size:,} parameters, and "
             f"knows {self.vocabulary.size:,} tokens.",
             "",
             f"It learned from {', '.join(Path(file).name for file in self.config['files'])}: "
@@ -290,7 +292,7 @@ class TextClassification(Task):
         return _split(texts, self.options, self.config["data"]["seed"])[part]
 
 
-class _Training:
+class _Training(WholeSequences):
     """A classifier as the trainer sees it; what it calls tokens are texts."""
 
     def __init__(
@@ -316,6 +318,20 @@ class _Training:
         losses = F.cross_entropy(outputs, batch.targets, self._weights, reduction="none")
         return losses.mean(), len(losses)
 
+    def steps(self, batch: Batch) -> Steps:
+        """The loss stands at each text's last step, where its class is told."""
+        assert batch.targets is not None
+        assert batch.lengths is not None
+        if self._weights is not None and self._model.options.learning in ("ekf", "dekf"):
+            raise ArgumentError("the Kalman filters know no weights of classes: leave out --class-weights")
+        last = torch.arange(batch.inputs.shape[1]) == batch.lengths[:, None] - 1
+        targets = torch.where(last, batch.targets[:, None], _IGNORED)
+        whole = replace(batch, targets=targets, resets=starting_anew(batch))
+        return Steps(self.network, whole, self._step_loss, len(last))
+
+    def _step_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets, self._weights, ignore_index=_IGNORED, reduction="sum")
+
     def validate(self) -> dict[str, float]:
         size, total = self._model.options.batch_size, 0.0
         table = [[0] * len(self._model.labels) for _ in self._model.labels]
@@ -327,12 +343,6 @@ class _Training:
                 table[a][b] += 1
         return {"val_loss": total / len(self._held), **{f"val_{k}": v for k, v in class_scores(table).items()}}
 
-    def carried(self) -> dict[str, Tensor]:
-        return {}
-
-    def restore(self, carried: Mapping[str, Tensor]) -> None:
-        pass
-
     def sample(self) -> str | None:
         return self._model.render(self._model.predict(self._shown), "text").rstrip("\n")
 
@@ -341,7 +351,7 @@ def _build(options: TextClassificationOptions, symbols: int, classes: int, cell:
     o = options
     recurrent = Recurrent(
         cell, o.embedding_size, o.hidden_size, o.layers,
-        bidirectional=True, dropout=o.dropout if o.layers > 1 else 0.0, batch_first=True,
+        bidirectional=not o.one_way, dropout=o.dropout if o.layers > 1 else 0.0, batch_first=True,
     )  # fmt: skip
     size = recurrent.output_size
     match o.pooling:

@@ -2,6 +2,7 @@
 
 from recurra.tasks.contract.cell_choice import CellChoice, choose_cell, recall_cell
 from recurra.tasks.contract.comparison import Contestant, compare, comparison_markdown, comparison_svg
+from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences, starting_anew
 from recurra.tasks.contract.options import read_options
 from recurra.tasks.contract.rendering import Rendering
 from recurra.tasks.contract.restoring import check_size
@@ -11,9 +12,11 @@ from recurra.tasks.contract.training import TrainingRun, train
 __all__ = [
     "CellChoice",
     "Contestant",
+    "LearningOptions",
     "Rendering",
     "Task",
     "TrainingRun",
+    "WholeSequences",
     "check_size",
     "choose_cell",
     "compare",
@@ -21,5 +24,6 @@ __all__ = [
     "comparison_svg",
     "read_options",
     "recall_cell",
+    "starting_anew",
     "train",
 ]

@@ -25,6 +25,12 @@ class CellChoice:
     cell: type[Cell]
     record: dict[str, Any]
 
+    @property
+    def spec(self) -> str:
+        """What names it on a command line."""
+        file = self.record.get("file")
+        return f"{file}:{self.record['name']}" if file else self.record["name"]
+
 
 def choose_cell(spec: str, own: Sequence[type[Cell]] = ()) -> CellChoice:
     """Return the cell that `spec` means: a registered name, `FILE.py:Class`, or the name of a class among `own`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from recurra.core import Batch, Cell
+from recurra.core import Batch, Cell, Steps
+from recurra.core.errors import ArgumentError
 from recurra.data import Span, legal
 from recurra.data.tag_names import TagNames
 from recurra.heads import CRF, UNLABELLED, Softmax
@@ -22,12 +24,13 @@ from recurra.networks import (
     RecurrentCharacters,
     Synchronous,
 )
+from recurra.tasks.contract import starting_anew
 
 __all__ = ["Tagger"]
 
 
 class Tagger(nn.Module):
-    """Embedding, a stack of any cell in both directions, and the head, which may have weights of its own.
+    """Embedding, a stack of any cell in one direction or both, and the head, which may have weights of its own.
 
     names: what the tokens, their features and the tags are. characters: how a word's vector is composed of its
     characters, if at all (`names` has their numbers then): `rnn` by the same cell in both directions, `cnn` by filters.
@@ -44,6 +47,7 @@ class Tagger(nn.Module):
         layers: int,
         dropout: float,
         head: Literal["crf", "softmax"],
+        one_way: bool,
         characters: Literal["none", "rnn", "cnn"],
         character_size: int,
     ) -> None:
@@ -56,7 +60,7 @@ class Tagger(nn.Module):
             embed = ComposedWords(table, _composer(characters, names, cell, character_size))
         recurrent = Recurrent(
             cell, embed.size, hidden_size, layers,
-            bidirectional=True, dropout=dropout if layers > 1 else 0.0, batch_first=True,
+            bidirectional=not one_way, dropout=dropout if layers > 1 else 0.0, batch_first=True,
         )  # fmt: skip
         self.scores = Synchronous(embed, recurrent, Readout(recurrent.output_size, size, dropout))
         self.head: CRF | Softmax = CRF(size, legal(names.tags, names.scheme)) if head == "crf" else Softmax()
@@ -74,6 +78,16 @@ class Tagger(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Any]:
         """Return the scores `(B, T, K)` and the state."""
         return self.scores(batch)
+
+    def steps(self, batch: Batch) -> Steps:
+        """Return sentences step by step. Raises ArgumentError for a CRF, which has no loss of a step by itself."""
+        if not isinstance(self.head, Softmax):
+            raise ArgumentError(
+                "the head crf scores whole sentences, and every learning rule but bptt needs a loss at each step by "
+                "itself: give --head softmax, or --learning bptt"
+            )
+        assert batch.lengths is not None
+        return Steps(self.scores, replace(batch, resets=starting_anew(batch)), self.head.loss, int(batch.lengths.sum()))
 
     def probabilities(
         self, outputs: Tensor, tags: Tensor, found: Sequence[Span]
