@@ -25,6 +25,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Train several cells side by side.", no_args_is_help=True)
     for name in tasks.names():
         task = tasks.get(name)
+        if "cell" not in option_fields(task.options_type):
+            continue  # Nothing to compare: it has no cell.
         group.command(name, help=f"Compare cells on the task {name}.")(_command(name, task))
     app.add_typer(group, name="compare")
 

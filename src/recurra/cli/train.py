@@ -64,7 +64,7 @@ def train_task(
         overwrite=overwrite,
         progress=progress or RichProgress(),
     )
-    cell = ["--cell", values["cell"]] if ".py:" in values["cell"] else []
+    cell = ["--cell", values["cell"]] if ".py:" in values.get("cell", "") else []
     print_result(run, out, shlex.join(["recurra", "train", name, "--out", str(out), *cell, "--resume"]))
     if run.result.interrupted_by is not None:
         sys.exit(128 + run.result.interrupted_by)
@@ -98,7 +98,7 @@ def _recall(
         **asdict(read_options(tasks.get(name).options_type, config.get("options"), f"{out}/config.json")),
         **asdict(read_options(TrainerOptions, config.get("training"), f"{out}/config.json")),
     }
-    if "cell" not in given:
+    if "cell" in values and "cell" not in given:
         # A cell of the user's own must be given again: this says so. Nothing else in the folder may name one.
         stored["cell"] = recall_cell(config.get("cell")).record["name"]
     given = set(given) | ({"steps", "epochs"} if {"steps", "epochs"} & set(given) else set())

@@ -49,6 +49,7 @@ from recurra.networks.synchronous import Synchronous
 from recurra.networks.temporal_attention import TemporalAttention
 from recurra.networks.tree import Recursive
 from recurra.networks.window import WindowMLP
+from recurra.networks.word2vec import Word2Vec
 
 __all__ = [
     "CNN",
@@ -128,6 +129,7 @@ __all__ = [
     "TwoWay",
     "UnknownBeyond",
     "WindowMLP",
+    "Word2Vec",
     "coverage_loss",
     "forced_steps",
     "inverse_sigmoid_rate",

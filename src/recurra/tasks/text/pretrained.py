@@ -10,10 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from recurra.core.errors import ArgumentError, DataError
+from recurra.data import Vocabulary
 from recurra.data.word_vectors import WordVectors, read_vectors
 from recurra.networks import Embedding
 
-__all__ = ["HasVectors", "place_vectors", "pretrained", "vectors_record"]
+__all__ = ["HasVectors", "place_vectors", "pretrained", "vectors_of", "vectors_record"]
 
 
 @runtime_checkable
@@ -60,10 +61,21 @@ def place_vectors(embedding: Embedding, words: Sequence[str], vectors: WordVecto
     embedding.weight[[at[word] for word in vectors.words]] = table.to(embedding.weight.dtype)
 
 
+def vectors_of(model: object) -> WordVectors:
+    """Return the words that a model knows and their vectors. Raises ArgumentError for one without."""
+    if isinstance(model, HasVectors):
+        return model.word_vectors()
+    # A language model: what it reads and what it knows.
+    embed, known = getattr(getattr(model, "network", None), "embed", None), getattr(model, "vocabulary", None)
+    if not isinstance(embed, Embedding) or not isinstance(known, Vocabulary) or not known.symbols:
+        raise ArgumentError(
+            "expected a model with a vector for each word, got one without: give one of recurra train embeddings, or "
+            "another that reads words or characters by an embedding"
+        )
+    return WordVectors(known.symbols, embed.weight.detach()[1:].numpy())
+
+
 def _of_folder(folder: Path) -> WordVectors:
     from recurra import tasks  # The tasks themselves import this.
 
-    model = tasks.load(folder)
-    if not isinstance(model, HasVectors):
-        raise ArgumentError(f"expected a model with word vectors, got {folder}: give one of recurra train embeddings")
-    return model.word_vectors()
+    return vectors_of(tasks.load(folder))
