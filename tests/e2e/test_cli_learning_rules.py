@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,18 @@ def test_what_does_not_fit_is_refused_before_it_starts(task: str, more: tuple, m
     words = ("train", task, *TASKS[task], *SMALL, *more, "--out", tmp_path / "m", "--steps", 1)
     assert message in refused(*words)
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_that_reads_one_way_is_diagnosed(task: str, tmp_path: Path) -> None:
+    words = ("train", task, *TASKS[task], *SMALL, *ONE_WAY, "--out", tmp_path / "m", "--steps", 2)
+    assert call(*words)[0] == 0
+    data = TASKS[task][1]
+    code, stdout, stderr = call("diagnose", tmp_path / "m", data, "--steps", 5, "--out", tmp_path / "seen")
+    assert code == 0, stderr
+    assert "The gradient" in stdout
+    found = json.loads((tmp_path / "seen" / "diagnosis.json").read_text("utf-8"))
+    assert len(found["gradient"][0]) == 4
+    both = ("train", task, *TASKS[task], *SMALL, "--out", tmp_path / "both", "--steps", 1)
+    assert call(*both)[0] == 0
+    assert "diagnose goes forward in time" in refused("diagnose", tmp_path / "both", data)

@@ -9,15 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from recurra import tasks
 from recurra.cli.models import load_model
 from recurra.cli.report import console, sparkline
-from recurra.core import Batch
 from recurra.core.errors import ArgumentError
-from recurra.data.streams import StreamReader
-from recurra.data.text import read_documents
 from recurra.drawing import Picture, curves_svg, heat_map
 from recurra.learning import Diagnosis, diagnose
+from recurra.tasks.contract import Observable
 
 __all__ = ["diagnose_command", "diagnosis_pictures", "register"]
 
@@ -39,7 +36,13 @@ def diagnose_command(
 ) -> None:
     """Show what becomes of gradients, influence, gates and weights over time, and say what to try."""
     loaded = load_model(model, cell)
-    found = diagnose(loaded.network, _batch(loaded, data, rows, steps))
+    if not isinstance(loaded, Observable):
+        raise ArgumentError(
+            f"expected a model that can show its data step by step, got one for {loaded.config.get('task', 'another')}"
+            ": call recurra.diagnose(network, batch) in Python"
+        )
+    network, batch = loaded.observed([data], rows, steps)
+    found = diagnose(network, batch)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "diagnosis.json").write_text(json.dumps(found.as_dict(), allow_nan=False, indent=1) + "\n", "utf-8")
@@ -100,20 +103,3 @@ def _print(found: Diagnosis) -> None:
     for name, ratio in found.updates.items():
         table.add_row(f"update to weight: {name}", f"{ratio:.2g}")
     console.print(table)
-
-
-def _batch(model: tasks.Task, data: Path, rows: int, steps: int) -> Batch:
-    """Read the first rows of some data as the model's own symbols."""
-    encode: Any = getattr(model, "encode", None)
-    if encode is None:
-        raise ArgumentError(
-            f"expected a model that reads text, got one for {model.config.get('task', 'another task')}: call "
-            "recurra.diagnose(model.network, batch) in Python"
-        )
-    batch = next(iter(StreamReader(encode(read_documents([data])), rows, steps).batches()))
-    if batch.lengths is None:
-        return Batch(batch.inputs, batch.targets)
-    full = batch.lengths == batch.lengths.max()
-    length = int(batch.lengths.max())
-    targets = None if batch.targets is None else batch.targets[full, :length]
-    return Batch(batch.inputs[full, :length], targets)

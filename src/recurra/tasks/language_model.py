@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data.ngram import NGram
 from recurra.data.split import split
+from recurra.data.streams import StreamReader
 from recurra.data.text import Document, digest, read_documents
 from recurra.data.vocabulary import Vocabulary
 from recurra.decoding import Greedy, RepetitionPenalty, Sampler, free_run, until
@@ -22,7 +23,7 @@ from recurra.heads import Softmax
 from recurra.layers import Recurrent
 from recurra.learning import RULES, ByRule, ModelFolder, restore_weights
 from recurra.networks import Embedding, OneHot, Readout, Synchronous, TiedReadout
-from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, full_rows, read_options, recall_cell
 from recurra.tasks.contract.stream_training import StreamTraining, predicted_nats
 
 __all__ = ["LanguageModel", "LanguageModelOptions", "Score"]
@@ -292,6 +293,11 @@ class LanguageModel(Task):
             "`recurra evaluate FOLDER` measures it again.",
         ]
         return "\n".join(lines)
+
+    def observed(self, paths: Sequence[Path], rows: int, steps: int) -> tuple[nn.Module, Batch]:
+        """See `Observable`."""
+        reader = StreamReader(self.encode(read_documents(paths)), rows, steps)
+        return self.network, full_rows(next(iter(reader.batches())), rows, steps)
 
     def encode(self, documents: Sequence[Document]) -> list[Any]:
         """Return the token numbers of each document."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
-from recurra.data import SCHEMES, Span, TaggedSentence, read_tagged, spans
+from recurra.data import Span, TaggedSentence, read_tagged, spans
 from recurra.data.ragged_batches import batch_order, padded
 from recurra.data.spelling import Spelling
 from recurra.data.tag_names import TagNames
@@ -22,13 +22,22 @@ from recurra.data.tag_scores import FrequentTag, tag_scores
 from recurra.data.word_vectors import WordVectors
 from recurra.heads import CRF
 from recurra.learning import ModelFolder, restore_weights
-from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
-from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences
+from recurra.tasks.contract import (
+    LOOKED_THROUGH,
+    CellChoice,
+    LearningOptions,
+    Task,
+    WholeSequences,
+    check_fields,
+    check_size,
+    choose_cell,
+    full_rows,
+    read_options,
+    recall_cell,
+)
 from recurra.tasks.text import Tagger, place_vectors, pretrained, vectors_record
 
 __all__ = ["TaggedText", "Tagging", "TaggingOptions"]
-
-_MOST = 2**31
 
 
 def _option(default: Any, text: str) -> Any:
@@ -66,22 +75,8 @@ class TaggingOptions(LearningOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hidden_size", "layers", "embedding_size", "character_size", "batch_size", "min_count"):
-            if not 1 <= getattr(self, name) <= _MOST:
-                raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(self, name)}")
-        for name, known in (
-            ("scheme", ("auto", *SCHEMES)),
-            ("head", ("crf", "softmax")),
-            ("characters", ("none", "rnn", "cnn")),
-        ):
-            if getattr(self, name) not in known:
-                raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
-            raise ArgumentError(
-                f"validation must be above 0, and with test below 1, got {self.validation} and {self.test}"
-            )
+        counts = ("hidden_size", "layers", "embedding_size", "character_size", "batch_size", "min_count")
+        check_fields(self, counts)
 
 
 @dataclass(frozen=True)
@@ -277,6 +272,11 @@ class Tagging(Task):
             "`recurra evaluate FOLDER` measures it again.",
         ]
         return "\n".join(lines)
+
+    def observed(self, paths: Sequence[Path], rows: int, steps: int) -> tuple[nn.Module, Batch]:
+        """See `Observable`."""
+        sentences = read_tagged(paths, self.options.format)[:LOOKED_THROUGH]
+        return self.network.scores, full_rows(_batch(self.names.numbered(sentences)), rows, steps)
 
     @torch.no_grad()
     def tag(self, rows: Sequence[Sequence[str]]) -> list[TaggedText]:

@@ -25,13 +25,23 @@ from recurra.data.word_vectors import WordVectors
 from recurra.layers import Recurrent
 from recurra.learning import ModelFolder, restore_weights
 from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
-from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, read_options, recall_cell
+from recurra.tasks.contract import (
+    LOOKED_THROUGH,
+    CellChoice,
+    Task,
+    check_fields,
+    check_size,
+    choose_cell,
+    full_rows,
+    read_options,
+    recall_cell,
+)
 from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences, starting_anew
 from recurra.tasks.text import place_vectors, pretrained, vectors_record
 
 __all__ = ["ClassifiedText", "TextClassification", "TextClassificationOptions"]
 
-_MOST, _IGNORED = 2**31, -100
+_IGNORED = -100
 
 
 def _option(default: Any, text: str) -> Any:
@@ -64,18 +74,8 @@ class TextClassificationOptions(LearningOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hidden_size", "layers", "embedding_size", "batch_size", "min_count"):
-            if not 1 <= getattr(self, name) <= _MOST:
-                raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(self, name)}")
-        for name, known in (("level", ("char", "word")), ("pooling", ("last", "mean", "max", "attention"))):
-            if getattr(self, name) not in known:
-                raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ArgumentError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
-            raise ArgumentError(
-                f"validation must be above 0, and with test below 1, got {self.validation} and {self.test}"
-            )
+        counts = ("hidden_size", "layers", "embedding_size", "batch_size", "min_count")
+        check_fields(self, counts)
 
 
 @dataclass(frozen=True)
@@ -273,6 +273,12 @@ class TextClassification(Task):
             "`recurra predict FOLDER` classifies lines of text, `recurra evaluate FOLDER` measures it again.",
         ]
         return "\n".join(lines)
+
+    def observed(self, paths: Sequence[Path], rows: int, steps: int) -> tuple[nn.Module, Batch]:
+        """See `Observable`: the class is told at the last step."""
+        texts = _read(paths, self.options)[:LOOKED_THROUGH]
+        whole = _batch([self.encode(t.text) for t in texts], self.numbered(texts))
+        return self.network, full_rows(whole, rows, steps)
 
     def numbered(self, texts: Sequence[LabelledText]) -> list[int]:
         """Return the number of each text's label; raise DataError for one that training did not have."""

@@ -1,16 +1,38 @@
-"""Reading a dataclass of options back from a file that is not trusted."""
+"""Checking a dataclass of options, and reading it back from a file that is not trusted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from recurra.core.errors import ArgumentError, CorruptError
 
-__all__ = ["read_options"]
+__all__ = ["check_fields", "read_options"]
 
 T = TypeVar("T")
+
+_MOST = 2**31
+
+
+def check_fields(options: Any, counts: Sequence[str]) -> None:
+    """Raise ArgumentError for a count below 1, a word that is none of its field's, or shares that do not add up.
+
+    counts: the fields that are numbers from 1 on. Fields of a `Literal` type are checked against it; `dropout`,
+    `validation` and `test` are the shares.
+    """
+    for name in counts:
+        if not 1 <= getattr(options, name) <= _MOST:
+            raise ArgumentError(f"{name} must be at least 1 and at most {_MOST:,}, got {getattr(options, name)}")
+    for name, hint in get_type_hints(type(options)).items():
+        if get_origin(hint) is Literal and getattr(options, name) not in get_args(hint):
+            raise ArgumentError(f"{name} must be one of {', '.join(get_args(hint))}, got {getattr(options, name)!r}")
+    if not 0.0 <= options.dropout < 1.0:
+        raise ArgumentError(f"dropout must be at least 0 and below 1, got {options.dropout}")
+    if not (options.validation > 0 and options.test >= 0 and options.validation + options.test < 1):
+        raise ArgumentError(
+            f"validation must be above 0, and with test below 1, got {options.validation} and {options.test}"
+        )
 
 
 def read_options(kind: type[T], record: Any, source: str) -> T:
