@@ -255,10 +255,10 @@ def _verdicts(medians: dict[str, dict[float, float]]) -> list[str]:
         )
     if front is not None and back is not None:
         gains = [back[n] - front[n] for n in front]
-        verdict = "helps" if min(gains) >= 0 and max(gains) > 1 else "does not help at every length"
         lines.append(
-            f"- Reading the source backwards {verdict} the plain network that copies: {front[8]:.1f} % to "
-            f"{back[8]:.1f} % at 8 symbols, {front[12]:.1f} % to {back[12]:.1f} % at 12."
+            f"- Reading the source backwards helps the plain network that copies at {sum(g > 0 for g in gains)} of "
+            f"{len(gains)} lengths: {front[8]:.1f} % to {back[8]:.1f} % at 8 symbols, {front[12]:.1f} % to "
+            f"{back[12]:.1f} % at 12. Its least gain is {min(gains):.1f} points, its greatest {max(gains):.1f}."
         )
     return lines
 

@@ -12,7 +12,8 @@ from recurra.drawing.cell_diagram import cell_diagram
 from recurra.drawing.diagram import Diagram
 from recurra.drawing.picture import Picture
 from recurra.drawing.topologies import draw_topology
-from recurra.drawing.unrolled import draw_folded, draw_unrolled
+from recurra.drawing.unrolled import draw_folded, draw_unrolled, find_layers
+from recurra.networks import Synchronous
 
 __all__ = ["draw"]
 
@@ -49,7 +50,8 @@ def draw(
         own(diagram, steps)
         return diagram.picture()
     topology = getattr(what, "topology", None)
-    if isinstance(what, nn.Module) and isinstance(topology, str):
+    shows_values = isinstance(what, Synchronous) and find_layers(what) is not None
+    if isinstance(what, nn.Module) and isinstance(topology, str) and not shows_values:
         return draw_topology(topology, steps=steps, notation=notation or "uvw")
     if not isinstance(what, nn.Module):
         raise ArgumentError(

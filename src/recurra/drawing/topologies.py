@@ -10,6 +10,7 @@ from typing import TypeAlias
 from recurra.core.errors import ArgumentError
 from recurra.core.registry import lookup
 from recurra.drawing.diagram import Diagram, Vector
+from recurra.drawing.memoryless import MEMORYLESS
 from recurra.drawing.notation import Notation, notation_called
 from recurra.drawing.picture import Picture
 from recurra.drawing.rows import chain, letters, times, under, up
@@ -292,6 +293,7 @@ TOPOLOGIES: dict[str, Callable[[int, Notation], Picture]] = {
     "two-way": _two_way,
     "deep": _deep,
     **STACKED,
+    **MEMORYLESS,
     "tree": _tree,
     "graph": _graph,
     "sharing": lambda steps, form: draw_sharing(steps),

@@ -34,6 +34,8 @@ class CNN(nn.Module):
     Raises ShapeError where sizes do not fit.
     """
 
+    topology = "cnn"
+
     def __init__(
         self,
         channels: Sequence[int],
@@ -74,19 +76,28 @@ class CNN(nn.Module):
         return self.linear(pooled), ()
 
     def draw_on(self, diagram: Any, steps: int) -> None:
-        """Draw the network over one dimension: each layer's places, the pooling over all, the fully connected layer."""
-        below = [diagram.vector(t, 0, f"x_{t}", "input") for t in range(1, steps + 1)]
+        """Draw the network over one dimension: convolution and pooling in turn, the pooling over all places, the fully
+        connected layer."""
+        below, row = [diagram.vector(t, 0, f"x_{t}", "input") for t in range(1, steps + 1)], 0
         for k in range(1, len(self.channels)):
-            here = [diagram.vector(v.column, k, "h" + "'" * (k - 1) + f"_{t}") for t, v in enumerate(below, 1)]
+            prime, row = "'" * (k - 1), row + 1
+            here = [diagram.vector(v.column, row, f"h{prime}_{t}") for t, v in enumerate(below, 1)]
             for t, h in enumerate(here):
                 for d in (-1, 0, 1):
                     if 0 <= t + d < len(below):
-                        diagram.arrow(below[t + d], h, "W" + "'" * (k - 1))
+                        diagram.arrow(below[t + d], h, f"W{prime}")
             below = here
-        pooled = diagram.vector((steps + 1) / 2, len(self.channels), "c", "context")
+            if self.pool != "none":
+                pairs, row = [here[t : t + 2] for t in range(0, len(here), 2)], row + 1
+                middles = [sum(v.column for v in pair) / len(pair) for pair in pairs]
+                below = [diagram.vector(m, row, f"p{prime}_{t}", "context") for t, m in enumerate(middles, 1)]
+                for pair, pooled in zip(pairs, below, strict=True):
+                    for h in pair:
+                        diagram.arrow(h, pooled, self.pool)
+        whole = diagram.vector((steps + 1) / 2, row + 1, "c", "context")
         for h in below:
-            diagram.arrow(h, pooled, self.last)
-        diagram.arrow(pooled, diagram.vector((steps + 1) / 2, len(self.channels) + 1, "y", "output"), "V")
+            diagram.arrow(h, whole, self.last)
+        diagram.arrow(whole, diagram.vector((steps + 1) / 2, row + 2, "y", "output"), "V")
 
     def _input(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the input with its channels first, zero in the padding, and the mask of places `(B, 1, ...)`."""

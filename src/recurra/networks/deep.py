@@ -45,6 +45,8 @@ class Deep(nn.Module):
     Deviation: projections P where sizes differ, so that any sizes go together.
     """
 
+    topology = "deep"
+
     def __init__(
         self,
         cells: CellFactory | Sequence[CellFactory],

@@ -70,7 +70,8 @@ class Decoder(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """P(y_1 ... y_M | x_1 ... x_N), one symbol after another, ended by the end symbol.
+    """P(y_1 ... y_M | x_1 ... x_N), one symbol after another, ended by the end symbol: asynchronous sequence to sequence
+    (异步的序列到序列).
 
     start: what the decoder's first state is made of (None: its own initial state, zeros mostly): `CopyBridge` for the
     last state itself, `LearnedBridge` for a transform of the last or of all states;
@@ -82,6 +83,8 @@ class EncoderDecoder(nn.Module):
     `recurra.index_rows` selects rows of both: `c`, the encoder's states, their mask, the source as it was read, and
     what each attention prepared of the states, once for all steps.
     """
+
+    topology = "encoder-decoder"
 
     def __init__(
         self, encoder: Encoder, decoder: Decoder, *, start: Bridge | None = None, every: Pooling | None = None

@@ -40,6 +40,11 @@ class EveryStep(nn.Module):
         """Return the state before the first step: nothing."""
         return ()
 
+    def draw_on(self, diagram: Any, steps: int) -> None:
+        """Draw the steps, each by itself."""
+        for t in range(1, steps + 1):
+            diagram.arrow(diagram.vector(t, 0, f"x_{t}", "input"), diagram.vector(t, 1, f"y_{t}", "output"), "F")
+
     def _checked(self, y: Tensor) -> Tensor:
         if y.dim() < 2 or y.shape[1] != self.output_size:
             raise ShapeError(

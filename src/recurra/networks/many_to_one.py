@@ -17,12 +17,14 @@ __all__ = ["ManyToOne"]
 
 
 class ManyToOne(nn.Module):
-    """o = readout(pool over valid t of y_t),  y_t, s_t = cell(embed(x_t), s_{t-1}).
+    """o = readout(pool over valid t of y_t),  y_t, s_t = cell(embed(x_t), s_{t-1}): sequence to class (序列到类别).
 
     embed: `(B, T, ...)` -> `(B, T, features)`; recurrent: any `Recurrent` with `batch_first=True`, in one direction or
     two; pooling: one of `recurra.networks.pooling` (`LastStep.of(recurrent)` is what the tutorials draw);
     readout: `(B, pooling.output_size)` -> `(B, outputs)`. Uses: the class of a text, sentiment, the class of a video.
     """
+
+    topology = "n-to-one"
 
     def __init__(self, embed: nn.Module, recurrent: Recurrent, pooling: Pooling, readout: nn.Module) -> None:
         super().__init__()

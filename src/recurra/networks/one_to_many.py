@@ -22,6 +22,8 @@ class OneToMany(nn.Module):
     when: "first": the input enters the first step, zeros the others; "every": it enters every step.
     """
 
+    topology = "one-to-n-first"
+
     def __init__(
         self,
         embed: nn.Module,

@@ -19,6 +19,8 @@ class SingleLayer(nn.Module):
     nonlinearity: the name of f. In the tutorials' pictures every circle is such a vector, every arrow such a layer.
     """
 
+    topology = "one-to-one"
+
     def __init__(self, input_size: int, output_size: int, nonlinearity: str = "tanh") -> None:
         super().__init__()
         self.linear = nn.Linear(input_size, output_size)

@@ -14,11 +14,13 @@ __all__ = ["Synchronous"]
 
 
 class Synchronous(nn.Module):
-    """o_t = readout(y_t),  y_t, s_t = cell(embed(x_t), s_{t-1}).
+    """o_t = readout(y_t),  y_t, s_t = cell(embed(x_t), s_{t-1}): synchronous sequence to sequence (同步的序列到序列).
 
     embed: `(B, T, ...)` -> `(B, T, features)`; recurrent: `Recurrent(..., batch_first=True)`, or what else maps
     sequences to sequences (`Deep`, `Chain`, `TwoWay`, ...); readout: `(B, T, features)` -> `(B, T, outputs)`.
     """
+
+    topology = "n-to-n"
 
     def __init__(self, embed: nn.Module, recurrent: Recurrent | StreamingLayer, readout: nn.Module) -> None:
         super().__init__()

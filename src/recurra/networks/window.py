@@ -23,6 +23,8 @@ class WindowMLP(nn.Module):
     the last inputs, the newest first.
     """
 
+    topology = "window"
+
     def __init__(self, input_size: int, window: int, hidden_sizes: Sequence[int], output_size: int) -> None:
         super().__init__()
         if window < 1:
