@@ -1,6 +1,6 @@
 """A small one of every topology, over any cell of vectors: what the laws of topologies go through.
 
-A network that `recurra.networks` makes public is either here, or one of `PARTS`: a test sees to it.
+Every network that `recurra.networks` makes public is here: a test sees to it.
 """
 
 from __future__ import annotations
@@ -63,17 +63,12 @@ from recurra.networks import (
     with_attention,
 )
 
-__all__ = ["PARTS", "TOPOLOGIES", "Topology", "public_networks"]
+__all__ = ["TOPOLOGIES", "Topology", "public_networks"]
 
 F, H, STEPS = 3, 4, 4
 LENGTHS = torch.tensor([STEPS, 2])
 TREES = Forest.nested([("a", ("red", "bike")), "word", ("a", "b")])
 GRAPH = [(0, 1), (0, 1), (1, 2), (2, 0), (3, 3)]
-
-PARTS = {
-    "Decoder", "Dropping", "Embedding", "Encoder", "OneHot", "PictureFront", "Readout", "TiedReadout", "UnknownBeyond",
-}  # fmt: skip
-"""What networks are made of: no topologies of their own."""
 
 
 @dataclass(frozen=True)
@@ -193,11 +188,13 @@ TOPOLOGIES: dict[str, Topology] = {
 
 
 def public_networks() -> dict[str, type[nn.Module]]:
-    """Return the public networks: modules that are no cells, and no parts that a network is made of."""
-    bases = (Cell, TreeCell, networks.Score, networks.Attention, networks.Pooling, networks.Bridge)
+    """Return the public networks: modules, but no cells, that have a topology's name or begin from a state."""
     found = {name: getattr(networks, name) for name in networks.__all__}
     return {
         name: kind
         for name, kind in found.items()
-        if isinstance(kind, type) and issubclass(kind, nn.Module) and not issubclass(kind, bases) and name not in PARTS
+        if isinstance(kind, type)
+        and issubclass(kind, nn.Module)
+        and not issubclass(kind, Cell | TreeCell)
+        and (hasattr(kind, "topology") or hasattr(kind, "initial_state"))
     }

@@ -70,8 +70,8 @@ class Decoder(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """P(y_1 ... y_M | x_1 ... x_N), one symbol after another, ended by the end symbol: asynchronous sequence to sequence
-    (异步的序列到序列).
+    """P(y_1 ... y_M | x_1 ... x_N), one symbol after another, ended by the end symbol: asynchronous sequence to
+    sequence (异步的序列到序列).
 
     start: what the decoder's first state is made of (None: its own initial state, zeros mostly): `CopyBridge` for the
     last state itself, `LearnedBridge` for a transform of the last or of all states;
