@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from recurra.core.errors import DataError
 from recurra.data import LabelledText, sample_path
 from recurra.data.class_scores import NaiveBayes, class_scores, confusion
 from recurra.data.stratified import stratified
+from recurra.learning import ModelFolder
 from recurra.tasks.text_classification import TextClassification
 
 TRAIN = ("train", "text-classification")
@@ -39,6 +41,24 @@ def test_it_reads_a_not_where_a_bag_of_words_cannot(model: Path) -> None:
     assert [line.split("\t")[0] for line in lines] == ["positive", "negative"]
 
 
+def test_probabilities_are_calibrated_on_the_validation_part(model: Path, tmp_path: Path) -> None:
+    classifier = recurra.load(model)
+    assert isinstance(classifier, TextClassification)
+    metrics = classifier.evaluate()
+    assert {"calibration_error", "uncalibrated_error"} <= set(metrics)
+    assert any(name.startswith("right_where_sure_by_") for name in metrics)
+    saved = classifier.temperature
+    assert saved == json.loads((model / "vocabulary.json").read_text(encoding="utf-8"))["temperature"] != 1.0
+    classifier.finish()
+    assert classifier.temperature == pytest.approx(saved)
+    scores = classifier.scores(["the book was not good"])[0]
+    found = list(classifier.predict("the book was not good").probabilities.values())
+    assert found == pytest.approx((scores / saved).softmax(0).tolist())
+    copied = ModelFolder.open(shutil.copytree(model, tmp_path / "copy"))
+    copied.write_vocabulary({**copied.read_vocabulary(), "temperature": -1.0})
+    assert "has no temperature" in refused("predict", copied.path, "--text", "a")
+
+
 def test_predictions_are_probabilities_and_alone_as_among_others(model: Path) -> None:
     classifier = recurra.load(model)
     assert isinstance(classifier, TextClassification)
@@ -49,6 +69,27 @@ def test_predictions_are_probabilities_and_alone_as_among_others(model: Path) ->
     content = json.loads(call("predict", model, "--text", texts[0], "--json")[1])
     assert content["label"] == "positive"
     assert len(call("predict", model, "--text", texts[0], "--as", "table")[1].splitlines()) == 3
+
+
+@pytest.mark.parametrize("method", ["occlusion", "gradients"])
+def test_explain_marks_what_each_word_contributed(model: Path, tmp_path: Path, method: str) -> None:
+    words = ("explain", model, "the  book was good", "--method", method)
+    content = json.loads(call(*words, "--json", "--html", tmp_path / "page.html")[1])
+    assert content["label"] == "positive"
+    shares = {piece["text"]: piece["contribution"] for piece in content["pieces"]}
+    assert shares.pop("  ") is shares.pop(" ") is None
+    assert "".join(piece["text"] for piece in content["pieces"]) == "the  book was good"
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<span") == 4
+    assert ">good</span>" in page
+    shown = call(*words, "--label", "negative")[1].splitlines()
+    assert shown[0].startswith("negative 0.")
+    if method == "occlusion":
+        assert max(shares, key=lambda word: shares[word]) == "good"
+        assert "rgba(46, 160, 67, 1.00)" in page
+        assert shown[1].split()[1] == "good"
+        assert float(shown[1].split()[0]) < 0
+    assert "label must be one of negative, positive" in refused(*words, "--label", "x")
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention"])

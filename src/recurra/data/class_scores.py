@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
-__all__ = ["NaiveBayes", "class_scores", "confusion"]
+__all__ = ["NaiveBayes", "baselines", "class_scores", "confusion"]
 
 
 def confusion(gold: Sequence[int], predicted: Sequence[int], classes: int) -> list[list[int]]:
@@ -25,6 +25,25 @@ def class_scores(table: Sequence[Sequence[int]]) -> dict[str, float]:
     return {
         "accuracy": sum(right) / max(sum(wanted), 1),
         "macro_f1": sum(occurring) / max(len(occurring), 1),
+    }
+
+
+def baselines(
+    train: Sequence[Sequence[Hashable]],
+    known: Sequence[int],
+    texts: Sequence[Sequence[Hashable]],
+    gold: Sequence[int],
+    classes: int,
+) -> dict[str, float]:
+    """Return the scores on some texts of taking the most frequent class of training, and of a bag of words."""
+    guesses = {
+        "majority": [Counter(known).most_common(1)[0][0]] * len(gold),
+        "naive_bayes": NaiveBayes(train, known, classes).predict(texts),
+    }
+    return {
+        f"{name}_{key}": value
+        for name, guess in guesses.items()
+        for key, value in class_scores(confusion(gold, guess, classes)).items()
     }
 
 

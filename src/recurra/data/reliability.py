@@ -15,7 +15,7 @@ class ConfidenceBin(NamedTuple):
 
     low: float
     high: float
-    count: int
+    answers: int
     confidence: float
     accuracy: float
 
@@ -43,5 +43,5 @@ def calibration_error(table: Sequence[ConfidenceBin]) -> float:
 
     Source: Naeini et al. (2015), as in Guo et al. (2017).
     """
-    total = sum(row.count for row in table)
-    return sum(row.count * abs(row.confidence - row.accuracy) for row in table) / max(total, 1)
+    total = sum(row.answers for row in table)
+    return sum(row.answers * abs(row.confidence - row.accuracy) for row in table) / max(total, 1)

@@ -2,5 +2,6 @@
 
 from recurra.heads.crf import CRF, UNLABELLED
 from recurra.heads.softmax import Softmax
+from recurra.heads.temperature import fit_temperature
 
-__all__ = ["CRF", "UNLABELLED", "Softmax"]
+__all__ = ["CRF", "UNLABELLED", "Softmax", "fit_temperature"]

@@ -18,10 +18,10 @@ _HALVINGS = 60
 def fit_temperature(outputs: Tensor, targets: Tensor) -> float:
     """Return the T from 0.01 to 100 under which p = softmax(outputs / T) makes the targets most probable.
 
-    outputs: `(N, K)` scores of texts that were not learned from; targets: `(N,)` classes. The order of the classes stays,
-    and so does accuracy. Source: Guo et al. (2017, arXiv 1706.04599v2); our deviation: a share of 1 / (N + 1) of each
-    target is spread over all classes, as Platt (1999) did, so that a few targets that are all right do not make the
-    answers certain. The mean loss is convex in 1 / T, and its derivative is brought to zero by halving.
+    outputs: `(N, K)` scores of texts that were not learned from; targets: `(N,)` classes. The order of the classes
+    stays, and so does accuracy. Source: Guo et al. (2017, arXiv 1706.04599v2); our deviation: a share of 1 / (N + 1) of
+    each target is spread over all classes, much as Platt (1999) did, so that a few targets that are all right do not
+    make the answers certain. The mean loss is convex in 1 / T, and its derivative is brought to zero by halving.
     """
     if outputs.dim() != 2 or targets.shape != outputs.shape[:1] or not len(outputs):
         raise ShapeError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,15 +15,16 @@ from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
-from recurra.data import LabelledText, Vocabulary, read_labelled
-from recurra.data.class_scores import NaiveBayes, class_scores, confusion
+from recurra.data import LabelledText, Vocabulary, read_labelled, split_words
+from recurra.data.class_scores import baselines, class_scores, confusion
 from recurra.data.ragged_batches import batch_order, padded
+from recurra.data.reliability import calibration_error, reliability
 from recurra.data.spelling import Spelling
 from recurra.data.stratified import stratified
 from recurra.data.word_vectors import WordVectors
-from recurra.layers import Recurrent
+from recurra.heads import fit_temperature
 from recurra.learning import ModelFolder, restore_weights
-from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
+from recurra.networks import Embedding, ManyToOne
 from recurra.tasks.contract import (
     LOOKED_THROUGH,
     CellChoice,
@@ -37,7 +37,7 @@ from recurra.tasks.contract import (
     recall_cell,
 )
 from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences, starting_anew
-from recurra.tasks.text import place_vectors, pretrained, vectors_record
+from recurra.tasks.text import make_classifier, place_vectors, pretrained, vectors_record
 
 __all__ = ["ClassifiedText", "TextClassification", "TextClassificationOptions"]
 
@@ -112,6 +112,7 @@ class TextClassification(Task):
         self.vocabulary = vocabulary
         self.labels = labels
         self.seed = seed
+        self.temperature = 1.0
         self.network = _build(options, vocabulary.size, len(labels), cell.cell)
 
     @classmethod
@@ -160,35 +161,49 @@ class TextClassification(Task):
         labels: Any = content.get("labels")
         if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
             raise CorruptError(f"{folder.path}/vocabulary.json has no labels: it is damaged or foreign")
-        vocabulary = Vocabulary.from_json({k: v for k, v in content.items() if k != "labels"})
+        temperature: Any = content.get("temperature", 1.0)
+        if type(temperature) is not float or not 0.001 < temperature < 1000:
+            raise CorruptError(f"{folder.path}/vocabulary.json has no temperature: it is damaged or foreign")
+        vocabulary = Vocabulary.from_json({k: v for k, v in content.items() if k not in ("labels", "temperature")})
         weights, _ = folder.read_model()
         if "file" not in cell.record:
             check_size(lambda: _build(options, vocabulary.size, len(labels), cell.cell), weights, folder.path)
         model = cls(options, config, vocabulary, tuple(labels), cell)
         restore_weights(model.network, weights, str(folder.path))
+        model.temperature = temperature
         model.network.eval()
         return model
 
     def save(self, folder: ModelFolder) -> None:
-        """Write the vocabulary and the labels."""
-        folder.write_vocabulary({**self.vocabulary.to_json(), "labels": list(self.labels)})
+        """Write the vocabulary, the labels, and the temperature that makes probabilities of scores."""
+        more = {"labels": list(self.labels), "temperature": self.temperature}
+        folder.write_vocabulary({**self.vocabulary.to_json(), **more})
+
+    def finish(self) -> None:
+        """Fit the temperature on the validation part."""
+        held = self._part("validation")
+        targets = torch.tensor(self.numbered(held))
+        self.temperature = fit_temperature(self.scores([t.text for t in held]), targets)
 
     def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
         return self.options.learned(_Training(self, self._part("train"), self._part("validation")))
 
-    @torch.no_grad()
     def predict(self, inputs: str | Sequence[str]) -> Any:
         """Classify raw text: a `ClassifiedText` for one string, a list of them for several."""
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
         found: list[ClassifiedText] = []
-        for first in range(0, len(texts), self.options.batch_size):
-            here = texts[first : first + self.options.batch_size]
-            outputs, _ = self.network(_batch([self.encode(text) for text in here]))
-            for text, row in zip(here, outputs.softmax(1).tolist(), strict=True):
-                p = dict(zip(self.labels, row, strict=True))
-                found.append(ClassifiedText(text, max(p, key=p.__getitem__), p))
+        for text, row in zip(texts, (self.scores(texts) / self.temperature).softmax(1).tolist(), strict=True):
+            p = dict(zip(self.labels, row, strict=True))
+            found.append(ClassifiedText(text, max(p, key=p.__getitem__), p))
         return found[0] if isinstance(inputs, str) else found
+
+    @torch.no_grad()
+    def scores(self, texts: Sequence[str]) -> Tensor:
+        """Return the scores of raw texts `(N, classes)`; softmax(scores / temperature) are probabilities."""
+        size = self.options.batch_size
+        parts = [[self.encode(text) for text in texts[i : i + size]] for i in range(0, len(texts), size)]
+        return torch.cat([torch.zeros(0, len(self.labels)), *(self.network(_batch(part))[0] for part in parts)])
 
     def render(self, prediction: ClassifiedText, form: str) -> str:
         """Return a prediction as text: text (label, probability, text), jsonl, or table (every class)."""
@@ -210,39 +225,49 @@ class TextClassification(Task):
         """Return the tokens and their vectors."""
         return WordVectors(self.vocabulary.symbols, self.embedding.weight.detach()[1:].numpy())
 
+    def pieces(self, text: str) -> list[str]:
+        """Cut a text into tokens, and into the white space between words, as it is looked up."""
+        spelled = Spelling(self.options.lower, self.options.zeros)(text)
+        return list(spelled) if self.vocabulary.level == "char" else split_words(spelled)
+
+    def is_token(self, piece: str) -> bool:
+        """Tell whether a piece is read: white space between words is not."""
+        return self.vocabulary.level == "char" or not piece.isspace()
+
     def encode(self, text: str) -> list[int]:
-        """Return the numbers of a text's tokens; white space between words is none."""
-        pieces = self.vocabulary.encode(Spelling(self.options.lower, self.options.zeros)(text)).tolist()
-        blank = set(self.vocabulary.encode(" ").tolist()) if self.vocabulary.level == "word" else set[int]()
+        """Return the numbers of a text's tokens."""
+        pieces = self.pieces(text)
+        ids = self.vocabulary.encode("".join(pieces)).tolist()
         # One unknown token stands for a text without any: a sequence needs a step.
-        return [i for i in pieces if i == 0 or i not in blank] or [0]
+        return [i for i, piece in zip(ids, pieces, strict=True) if self.is_token(piece)] or [0]
 
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
-        """Return accuracy, macro F1 and the confusion matrix (`true_as_taken`), beside two baselines on the same texts.
+        """Return accuracy, macro F1 and the confusion matrix (`true_as_taken`), beside two baselines.
 
-        majority: the most frequent class of the training texts; naive_bayes: a bag of words. Both are left out where
-        the training texts are gone.
+        calibration_error: how far the probability of an answer is from the share of right ones (`reliability`, in ten
+        bins, each with its share); uncalibrated_error: the same without the temperature. majority: the most frequent
+        class of the training texts; naive_bayes: a bag of words; both are left out where the training texts are gone.
         """
         texts = _read(paths, self.options) if paths is not None else self._part(part)
         if not texts:
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
-        gold = self.numbered(texts)
-        found = self.numbered([LabelledText(p.text, p.label) for p in self.predict([t.text for t in texts])])
+        gold, scores = self.numbered(texts), self.scores([t.text for t in texts])
+        found = scores.argmax(1).tolist()
         table = confusion(gold, found, len(self.labels))
         metrics = {"texts": float(len(texts)), **class_scores(table)}
+        right = [a == b for a, b in zip(gold, found, strict=True)]
+        trusted, raw = (reliability((scores / t).softmax(1).amax(1).tolist(), right) for t in (self.temperature, 1.0))
+        metrics |= {"calibration_error": calibration_error(trusted), "uncalibrated_error": calibration_error(raw)}
         try:
             train = self._part("train")
         except DataError:
             if paths is None:
                 raise
         else:
-            known = self.numbered(train)
-            bag = NaiveBayes([self.encode(t.text) for t in train], known, len(self.labels))
-            most = Counter(known).most_common(1)[0][0]
-            guesses = {"majority": [most] * len(gold), "naive_bayes": bag.predict(self.encode(t.text) for t in texts)}
-            for name, guess in guesses.items():
-                scores = class_scores(confusion(gold, guess, len(self.labels)))
-                metrics |= {f"{name}_{key}": value for key, value in scores.items()}
+            bags, known = [self.encode(t.text) for t in train], self.numbered(train)
+            metrics |= baselines(bags, known, [self.encode(t.text) for t in texts], gold, len(self.labels))
+        for row in trusted:
+            metrics[f"right_where_sure_by_{row.low:.1f}_to_{row.high:.1f}"] = row.accuracy
         if len(self.labels) <= 10:
             for a, row in zip(self.labels, table, strict=True):
                 metrics |= {f"{a}_as_{b}": float(n) for b, n in zip(self.labels, row, strict=True)}
@@ -355,22 +380,10 @@ class _Training(WholeSequences):
 
 def _build(options: TextClassificationOptions, symbols: int, classes: int, cell: type[Cell]) -> ManyToOne:
     o = options
-    recurrent = Recurrent(
-        cell, o.embedding_size, o.hidden_size, o.layers,
-        bidirectional=not o.one_way, dropout=o.dropout if o.layers > 1 else 0.0, batch_first=True,
+    return make_classifier(
+        cell, symbols, classes, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers,
+        dropout=o.dropout, one_way=o.one_way, pooling=o.pooling,
     )  # fmt: skip
-    size = recurrent.output_size
-    match o.pooling:
-        case "last":
-            pooling = LastStep.of(recurrent)
-        case "mean":
-            pooling = MeanPooling(size)
-        case "max":
-            pooling = MaxPooling(size)
-        case "attention":
-            pooling = AttentionPooling(size, o.hidden_size)
-    embed = Embedding(symbols, o.embedding_size)
-    return ManyToOne(embed, recurrent, pooling, Readout(pooling.output_size, classes, o.dropout))
 
 
 def _batch(texts: Sequence[Sequence[int]], labels: Sequence[int] | None = None) -> Batch:

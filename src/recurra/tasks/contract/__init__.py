@@ -2,6 +2,7 @@
 
 from recurra.tasks.contract.cell_choice import CellChoice, choose_cell, recall_cell
 from recurra.tasks.contract.comparison import Contestant, compare, comparison_markdown, comparison_svg
+from recurra.tasks.contract.finishing import Finishing
 from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences, starting_anew
 from recurra.tasks.contract.observing import LOOKED_THROUGH, Observable, full_rows
 from recurra.tasks.contract.options import check_fields, read_options
@@ -14,6 +15,7 @@ __all__ = [
     "LOOKED_THROUGH",
     "CellChoice",
     "Contestant",
+    "Finishing",
     "LearningOptions",
     "Observable",
     "Rendering",

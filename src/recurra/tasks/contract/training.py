@@ -13,6 +13,7 @@ from recurra.core.errors import DataError
 from recurra.drawing import curves_svg
 from recurra.learning import ModelFolder, Progress, Result, Trainer, TrainerOptions
 from recurra.learning.files import write_atomically
+from recurra.tasks.contract.finishing import Finishing
 from recurra.tasks.contract.task import Task
 
 __all__ = ["TrainingRun", "draw_learning_curve", "train"]
@@ -70,6 +71,9 @@ def train(
         weights, _ = folder.read_model()
         model.network.load_state_dict(weights)
         model.network.eval()
+        if isinstance(model, Finishing):
+            model.finish()
+            model.save(folder)
         metrics = model.evaluate()
         folder.write_readme(model.describe(metrics))
     return TrainingRun(model, result, metrics)

@@ -1,0 +1,42 @@
+"""The network of a classifier of texts: tokens in, one vector by pooling over time, a score for every class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from recurra.core import Cell
+from recurra.layers import Recurrent
+from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
+
+__all__ = ["make_classifier"]
+
+
+def make_classifier(
+    cell: type[Cell],
+    symbols: int,
+    classes: int,
+    *,
+    embedding_size: int,
+    hidden_size: int,
+    layers: int,
+    dropout: float,
+    one_way: bool,
+    pooling: Literal["last", "mean", "max", "attention"],
+) -> ManyToOne:
+    """Return the network: embedding, a stack of any cell, in both directions or one way, pooling, a linear readout."""
+    recurrent = Recurrent(
+        cell, embedding_size, hidden_size, layers,
+        bidirectional=not one_way, dropout=dropout if layers > 1 else 0.0, batch_first=True,
+    )  # fmt: skip
+    size = recurrent.output_size
+    match pooling:
+        case "last":
+            pooled = LastStep.of(recurrent)
+        case "mean":
+            pooled = MeanPooling(size)
+        case "max":
+            pooled = MaxPooling(size)
+        case "attention":
+            pooled = AttentionPooling(size, hidden_size)
+    embed = Embedding(symbols, embedding_size)
+    return ManyToOne(embed, recurrent, pooled, Readout(pooled.output_size, classes, dropout))
