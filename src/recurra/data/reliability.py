@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
 from recurra.core.errors import ArgumentError
 
-__all__ = ["ConfidenceBin", "calibration_error", "reliability"]
+__all__ = ["ConfidenceBin", "calibration_error", "reliability", "reliability_scores"]
 
 
 class ConfidenceBin(NamedTuple):
@@ -45,3 +47,14 @@ def calibration_error(table: Sequence[ConfidenceBin]) -> float:
     """
     total = sum(row.answers for row in table)
     return sum(row.answers * abs(row.confidence - row.accuracy) for row in table) / max(total, 1)
+
+
+def reliability_scores(scores: Tensor, gold: Sequence[int], temperature: float) -> dict[str, float]:
+    """Return the calibration error of softmax(scores / temperature), that without it, and how often each bin is right.
+
+    scores: `(N, K)` of the classes; gold: the true ones.
+    """
+    right = [a == b for a, b in zip(gold, scores.argmax(1).tolist(), strict=True)]
+    fitted, raw = (reliability((scores / t).softmax(1).amax(1).tolist(), right) for t in (temperature, 1.0))
+    found = {"calibration_error": calibration_error(fitted), "uncalibrated_error": calibration_error(raw)}
+    return found | {f"right_where_sure_by_{row.low:.1f}_to_{row.high:.1f}": row.accuracy for row in fitted}

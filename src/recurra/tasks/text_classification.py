@@ -18,7 +18,7 @@ from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data import LabelledText, Vocabulary, read_labelled, split_words
 from recurra.data.class_scores import baselines, class_scores, confusion
 from recurra.data.ragged_batches import batch_order, padded
-from recurra.data.reliability import calibration_error, reliability
+from recurra.data.reliability import reliability_scores
 from recurra.data.spelling import Spelling
 from recurra.data.stratified import stratified
 from recurra.data.word_vectors import WordVectors
@@ -133,8 +133,8 @@ class TextClassification(Task):
         vocabulary = Vocabulary.build(words, options.level, min_count=options.min_count)
         vectors = pretrained(options.vectors, vocabulary.symbols) if options.vectors else None
         if vectors is not None:
-            path = str(Path(options.vectors).absolute())
-            options = replace(options, vectors=path, embedding_size=vectors.vectors.shape[1])
+            path, size = str(Path(options.vectors).absolute()), vectors.vectors.shape[1]
+            options = replace(options, vectors=path, embedding_size=size)
         config = {
             "options": {**asdict(options), "cell": cell.spec},
             "cell": cell.record,
@@ -255,9 +255,7 @@ class TextClassification(Task):
         found = scores.argmax(1).tolist()
         table = confusion(gold, found, len(self.labels))
         metrics = {"texts": float(len(texts)), **class_scores(table)}
-        right = [a == b for a, b in zip(gold, found, strict=True)]
-        trusted, raw = (reliability((scores / t).softmax(1).amax(1).tolist(), right) for t in (self.temperature, 1.0))
-        metrics |= {"calibration_error": calibration_error(trusted), "uncalibrated_error": calibration_error(raw)}
+        metrics |= reliability_scores(scores, gold, self.temperature)
         try:
             train = self._part("train")
         except DataError:
@@ -266,8 +264,6 @@ class TextClassification(Task):
         else:
             bags, known = [self.encode(t.text) for t in train], self.numbered(train)
             metrics |= baselines(bags, known, [self.encode(t.text) for t in texts], gold, len(self.labels))
-        for row in trusted:
-            metrics[f"right_where_sure_by_{row.low:.1f}_to_{row.high:.1f}"] = row.accuracy
         if len(self.labels) <= 10:
             for a, row in zip(self.labels, table, strict=True):
                 metrics |= {f"{a}_as_{b}": float(n) for b, n in zip(self.labels, row, strict=True)}
@@ -282,9 +278,8 @@ class TextClassification(Task):
             "",
             f"It tells which of {len(self.labels)} classes a text is of: {', '.join(self.labels[:20])}. It has "
             f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
-            f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}, "
-            f"pooled by `{o.pooling}`, {size:,} parameters, and "
-            f"knows {self.vocabulary.size:,} tokens.",
+            f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}, pooled by `{o.pooling}`, "
+            f"{size:,} parameters, and knows {self.vocabulary.size:,} tokens.",
             "",
             f"It learned from {', '.join(Path(file).name for file in self.config['files'])}: "
             f"{self.config['data']['texts']:,} texts (SHA-256 {self.config['data']['sha256'][:16]}…).",
