@@ -9,7 +9,7 @@ tables, proving = load("tables"), load("proving")
 HEADER = ["task", "cell", "wrong"]
 ROWS = [["a", "Elman", "0.5"], ["a", "LSTM", "0.4"], ["b", "Elman", "0.3"]]
 MADE_BY_WRITE = [
-    "adding", "anbncn", "continual_reber", "learned_automaton", "long_gaps", "ntm_copy", "selective_copying",
+    "adding", "anbncn", "continual_reber", "learned_automaton", "long_gaps", "ntm_copy",
     "spike_distance", "temporal_order",
 ]  # fmt: skip
 
