@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _plain_learner(model: PlainModel) -> Callable[[Batch], float]:
     """Return the hand-written step: carried and detached state, cross entropy, clipping, Adam."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=TRAINING.learning_rate)
+    optimizer = make_optimizer(model, TRAINING)
     state: object = None
 
     def learn(batch: Batch) -> float:

@@ -105,8 +105,8 @@ def test_equals_a_loop_written_by_hand_which_validates_nothing(tmp_path: Path, o
     theirs = Problem()
     parameters = list(theirs.network.parameters())
     made = {
-        "adam": lambda: torch.optim.Adam(parameters, lr=0.02, weight_decay=0.01),
-        "adamw": lambda: torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.01),
+        "adam": lambda: torch.optim.Adam(parameters, lr=0.02, weight_decay=0.01, fused=True),
+        "adamw": lambda: torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.01, fused=True),
         "sgd": lambda: torch.optim.SGD(parameters, lr=0.02, weight_decay=0.01, momentum=0.9),
     }[optimizer]()
     torch.manual_seed(OPTIONS["seed"])
