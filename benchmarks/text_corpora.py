@@ -166,12 +166,12 @@ def _report(runs: Path) -> str:
     lines = [
         "# Tagging and classification on real corpora",
         "",
-        "Each model is a bidirectional LSTM of 128 units a direction over vectors of tokens and of their features "
-        "(in tagging: pairs of neighbouring characters, or the spelling of words), dropout 0.5, Adam with a cosine schedule "
-        "from 0.002, the weights of the best validation loss. Tagging learns from the first 90 % of the lines, is "
-        "validated on the next 5 %, and the figures are of the last 5 %; classification keeps 10 % and 10 %, drawn "
-        "anew by each seed, equal texts removed before. Of several seeds: mean, lowest and highest. Minutes are of "
-        "one thread of a machine shared with other work.",
+        "Each model is a bidirectional LSTM of 128 units a direction over vectors of tokens and of their features (in "
+        "tagging: pairs of neighbouring characters, or the spelling of words), dropout 0.5, Adam with a cosine "
+        "schedule from 0.002, the weights of the best validation loss. Tagging learns from the first 90 % of the "
+        "lines, is validated on the next 5 %, and the figures are of the last 5 %; classification keeps 10 % and "
+        "10 %, drawn anew by each seed, equal texts removed before. Of several seeds: mean, lowest and highest. "
+        "Minutes are of one thread of a machine shared with other work.",
         "",
     ]
     for name, e in EXPERIMENTS.items():
