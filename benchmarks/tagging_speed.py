@@ -171,6 +171,13 @@ def _compare(path: Path, format: Any, steps: int, count: int) -> tuple[list[str]
         cut = [rows_of_tokens[i : i + size] for i in range(0, most, size)]
         times = _in_turns([(partial(tag_ours, c), partial(tag_theirs, c)) for c in [*cut[:_WARM], *cut]])
         rows.append(_row(label, times))
+    joiner = "" if ours.names.unit == "characters" else " "
+    spent: list[float] = []
+    for sentence in rows_of_tokens[: count // 4]:
+        began = time.perf_counter()
+        ours.render(ours.predict(joiner.join(sentence)), "text", probabilities=True)
+        spent.append(1000 * (time.perf_counter() - began))
+    rows.append(f"one line, as `recurra predict` does it, with probabilities | {statistics.median(spent):.1f} | | ")
     pairs = [(a, b) for x, y in zip(*found, strict=True) for a, b in zip(x, y, strict=True)]
     same = sum(a == b for a, b in pairs) / len(pairs)
     return rows, (
