@@ -38,6 +38,11 @@ def test_it_learns_the_words_of_sentences_it_has_not_seen(model: Path) -> None:
     assert metrics["sentences"] == 12
     assert metrics["f1"] == metrics["strict_f1"] > metrics["baseline_f1"]
     assert metrics["illegal_sequences"] == 0
+    tokens = [sentence.tokens for sentence in read_tagged([sample_path("tiny-words")])]
+    assert metrics["sentences_also_in_training"] == sum(row in tokens[:48] for row in tokens[48:]) == 1
+    assert json.loads(call("evaluate", model, "--json", "--part", "train")[1])["sentences_also_in_training"] == 48
+    (model.parent / "long").write_text("x" * 2_000_000, encoding="utf-8")
+    assert "line 1: expected at most 1,000,000" in refused("predict", model, model.parent / "long")
     assert "scheme `bmes`" in (model / "README.md").read_text(encoding="utf-8")
 
 

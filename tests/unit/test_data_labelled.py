@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,21 @@ def test_what_is_wrong_with_a_table_is_named_with_its_line(
         labelled(tmp_path, name, content)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,label\n" + "y" * 200_000 + ",b\n" + "x" * 2_000_000 + ",b\n", "a.csv:3: expected a text of"),
+        ("a.jsonl", '{"text": "ab\\ud800", "label": "c"}\n', "a.jsonl:1: expected a text that UTF-8 can hold"),
+        ("a.jsonl", '{"text": "ab", "label": "\\udfff"}\n', "a.jsonl:1: expected a label that UTF-8 can hold"),
+    ],
+)  # fmt: skip
+def test_texts_that_nobody_can_read_are_named_with_their_line(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_labelled([tmp_path / name])
+    assert message in str(caught.value)
+    assert csv.field_size_limit() == 131072

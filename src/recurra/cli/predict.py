@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from recurra.cli.models import load_language_model, load_model
-from recurra.core.errors import ArgumentError
+from recurra.core.errors import ArgumentError, DataError
 from recurra.data.text import decode_text, read_documents
 from recurra.tasks.contract import Rendering
 
 __all__ = ["predict", "register"]
+
+_LONGEST = 1_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -71,4 +73,8 @@ def _lines(file: Path | None) -> list[str]:
         content = "\n".join(document.text for document in read_documents([file]))
     else:
         content = decode_text("standard input", sys.stdin.buffer.read())
-    return [line for line in content.split("\n") if line]
+    lines = content.split("\n")
+    for number, line in enumerate(lines, 1):
+        if len(line) > _LONGEST:
+            raise DataError(f"line {number}: expected at most {_LONGEST:,} characters, got {len(line):,}: cut it")
+    return [line for line in lines if line]

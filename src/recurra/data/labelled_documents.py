@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -13,6 +14,11 @@ from recurra.core.errors import DataError
 from recurra.data.text import Document, read_documents
 
 __all__ = ["LabelledText", "read_labelled"]
+
+
+_LONGEST = 1_000_000
+"""Characters of a text; a recurrent network would take a step for each."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LabelledText(NamedTuple):
@@ -32,7 +38,8 @@ def read_labelled(
     text file below `LABEL/` is one text; a folder without folders in it is read for its tables.
 
     Raises DataError, in one line with file and line number, for columns that are missing or named twice, for rows with
-    too few or too many fields, for texts that are empty, and for labels that are.
+    too few or too many fields, for texts and labels that are empty, of more than a million characters, or with half a
+    character in them.
     """
     found: list[LabelledText] = []
     for path in map(Path, paths):
@@ -54,6 +61,17 @@ def read_labelled(
         for what, value in (("text", item.text), ("label", item.label)):
             if not value.strip():
                 raise DataError(f"{item.place}: expected a {what}, got an empty one: fill it in or remove the row")
+            if len(value) > _LONGEST:
+                raise DataError(
+                    f"{item.place}: expected a {what} of at most {_LONGEST:,} characters, got {len(value):,}: cut it"
+                )
+            # JSON can spell what UTF-8 cannot.
+            half = _SURROGATE.search(value)
+            if half is not None:
+                raise DataError(
+                    f"{item.place}: expected a {what} that UTF-8 can hold, got the lone surrogate "
+                    f"U+{ord(half.group()):04X}: half a character was cut off there, remove it"
+                )
     if not found:
         raise DataError(f"{', '.join(map(str, paths))}: expected texts with labels, found none: name another file")
     return found
@@ -64,6 +82,7 @@ def _delimited(delimiter: str) -> Any:
         reader = csv.reader(document.text.splitlines(keepends=True), delimiter=delimiter, strict=True)
         header: list[str] = []
         before = 0
+        limit = csv.field_size_limit(16 * _LONGEST)  # Its own is a tenth of ours.
         try:
             for row in reader:
                 line, before = before + 1, reader.line_num
@@ -82,6 +101,8 @@ def _delimited(delimiter: str) -> Any:
                     yield LabelledText(row[header.index(text)].strip(), row[header.index(label)].strip(), at)
         except csv.Error as error:
             raise DataError(f"{document.name}:{reader.line_num}: cannot be read ({error}): mend the line") from error
+        finally:
+            csv.field_size_limit(limit)
 
     return parse
 

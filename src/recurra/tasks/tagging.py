@@ -221,6 +221,8 @@ class Tagging(Task):
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
         """Return accuracy, spans (conlleval's rules and strict), illegal sequences, and the baseline beside them.
 
+        sentences_also_in_training: how many were seen there word for word; they make the scores too good.
+
         The baseline gives each token its most frequent tag, and is left out where the training text is gone.
         """
         sentences = read_tagged(paths, self.options.format) if paths is not None else self._part(part)
@@ -243,6 +245,8 @@ class Tagging(Task):
             {" ".join(s.tokens[a:b]) for s in train for a, b, _ in spans(s.tags, scheme)} if scheme != "none" else None
         )
         metrics |= tag_scores(sentences, predicted, scheme, known)
+        seen = {s.tokens for s in train}
+        metrics["sentences_also_in_training"] = float(sum(s.tokens in seen for s in sentences))
         frequent = FrequentTag(train)
         baseline = tag_scores(sentences, [frequent.predict(s.tokens) for s in sentences], scheme)
         return metrics | {f"baseline_{k}": v for k, v in baseline.items() if k in ("accuracy", "f1")}

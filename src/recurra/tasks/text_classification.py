@@ -158,13 +158,12 @@ class TextClassification(Task):
         data, files, content = config.get("data"), config.get("files"), folder.read_vocabulary()
         if not isinstance(data, dict) or not isinstance(files, list) or not {"sha256", "texts", "seed"} <= set(data):
             raise CorruptError(f"{folder.path}/config.json does not say what was learned from: it is damaged")
-        labels: Any = content.get("labels")
+        labels, temperature = content.get("labels"), content.get("temperature", 1.0)
         if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
             raise CorruptError(f"{folder.path}/vocabulary.json has no labels: it is damaged or foreign")
-        temperature: Any = content.get("temperature", 1.0)
         if type(temperature) is not float or not 0.001 < temperature < 1000:
             raise CorruptError(f"{folder.path}/vocabulary.json has no temperature: it is damaged or foreign")
-        vocabulary = Vocabulary.from_json({k: v for k, v in content.items() if k not in ("labels", "temperature")})
+        vocabulary = Vocabulary.from_json({k: content.get(k) for k in ("level", "size", "symbols")})
         weights, _ = folder.read_model()
         if "file" not in cell.record:
             check_size(lambda: _build(options, vocabulary.size, len(labels), cell.cell), weights, folder.path)
@@ -252,8 +251,7 @@ class TextClassification(Task):
         if not texts:
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
         gold, scores = self.numbered(texts), self.scores([t.text for t in texts])
-        found = scores.argmax(1).tolist()
-        table = confusion(gold, found, len(self.labels))
+        table = confusion(gold, scores.argmax(1).tolist(), len(self.labels))
         metrics = {"texts": float(len(texts)), **class_scores(table)}
         metrics |= reliability_scores(scores, gold, self.temperature)
         try:
@@ -262,6 +260,8 @@ class TextClassification(Task):
             if paths is None:
                 raise
         else:
+            seen = {t.text for t in train}
+            metrics["texts_also_in_training"] = float(sum(t.text in seen for t in texts))
             bags, known = [self.encode(t.text) for t in train], self.numbered(train)
             metrics |= baselines(bags, known, [self.encode(t.text) for t in texts], gold, len(self.labels))
         if len(self.labels) <= 10:
