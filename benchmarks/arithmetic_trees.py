@@ -209,8 +209,8 @@ def main() -> None:
         means[at] += f" ({', '.join(f'{row[at]:.1f}' for row in found)})"
         size = sum(p.numel() for p in tried[rate].parameters())
         lines.append(f"| {name} | {size:,} | {rate:g} | {' | '.join(means)} | {seconds:.0f} |")
+        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
