@@ -130,7 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
         "with a matrix gains over one with a vector, and a second thread, which has no share in a single row: the",
         'column "at most" says how far that could go.',
         "",
-        f"| backend | threads | cell | size | forward, ms | {names} | at most | forward and backward, ms | {names} |",
+        f"| backend | threads | cell | size | forward, ms | {names} | at most | "
+        f"forward and backward, ms | {names} |",
         f"|---|---|---|---|---|{'---|' * len(SLICES)}---|---|{'---|' * len(SLICES)}",
         *rows,
     ]
