@@ -119,8 +119,8 @@ def main(arguments: list[str] | None = None) -> None:
         "",
         f"Made by `benchmarks/sliced_speed.py --rounds {options.rounds}`, whose head says what was done, with torch",
         f"{torch.__version__} on {platform.machine()} ({os.cpu_count()} cores, shared with other work). How many times",
-        f"as fast as unsliced, by the slices; at least {AIM} was the aim, reached by the best slices, forward or forward",
-        "and backward, in "
+        f"as fast as unsliced, by the slices; at least {AIM} was the aim, reached by the best slices, forward or",
+        "forward and backward, in "
         + "; ".join(
             f"{sum(r >= AIM for r in v)} of {len(v)} ({name}; at most {max(v):.1f})" for name, v in best.items()
         )
@@ -130,8 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
         "with a matrix gains over one with a vector, and a second thread, which has no share in a single row: the",
         'column "at most" says how far that could go.',
         "",
-        f"| backend | threads | cell | size | forward, ms | {names} | at most | "
-        f"forward and backward, ms | {names} |",
+        f"| backend | threads | cell | size | forward, ms | {names} | at most | forward and backward, ms | {names} |",
         f"|---|---|---|---|---|{'---|' * len(SLICES)}---|---|{'---|' * len(SLICES)}",
         *rows,
     ]
