@@ -1,7 +1,7 @@
 """The contract of cells and of everything that runs them. Knows torch and nothing else of recurra."""
 
 from recurra.core.cell import Cell, Context, Shared, call_step
-from recurra.core.protocols import Batch, Head, Network, Steps, Stepwise, StreamingNetwork, Trainable
+from recurra.core.protocols import Batch, Counted, Head, Network, Steps, Stepwise, StreamingNetwork, Trainable
 from recurra.core.state import PerLayer, Shape, State, StateShape, index_rows, split_shape
 from recurra.core.tree_cell import TreeCell
 from recurra.core.wrapper import Wrapper
@@ -10,6 +10,7 @@ __all__ = [
     "Batch",
     "Cell",
     "Context",
+    "Counted",
     "Head",
     "Network",
     "PerLayer",

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-__all__ = ["Batch", "Head", "Network", "Steps", "Stepwise", "StreamingNetwork", "Trainable"]
+__all__ = ["Batch", "Counted", "Head", "Network", "Steps", "Stepwise", "StreamingNetwork", "Trainable"]
 
 
 @dataclass(frozen=True)
@@ -115,4 +115,13 @@ class Stepwise(Trainable, Protocol):
 
     def steps(self, batch: Any) -> Steps:
         """Return a batch step by step. Raises ArgumentError where this network or head cannot run so."""
+        ...
+
+
+@runtime_checkable
+class Counted(Trainable, Protocol):
+    """A trainable that knows how many batches an epoch has, without making them."""
+
+    def count(self, epoch: int) -> int:
+        """Return the number of batches of an epoch."""
         ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Generator, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,23 @@ class NonMonotonicAverage:
     def averaged(self) -> list[Tensor]:
         """Return the mean weights; those of the network as long as nothing was averaged."""
         return self._mean if self.begun else [p.detach() for p in self.parameters]
+
+    @contextlib.contextmanager
+    def applied(self) -> Generator[None]:
+        """Give the network the mean weights within the block."""
+        if not self.begun:
+            yield
+            return
+        with torch.no_grad():
+            before = [p.detach().clone() for p in self.parameters]
+            for p, mean in zip(self.parameters, self._mean, strict=True):
+                p.copy_(mean)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, value in zip(self.parameters, before, strict=True):
+                    p.copy_(value)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything for a checkpoint."""

@@ -78,10 +78,11 @@ class Covariance:
         for k, (columns, g, s, e) in enumerate(zip(self.columns, own, spread, each, strict=True)):
             gain = torch.cholesky_solve(s.transpose(1, 2), factor.expand(len(s), -1, -1)).transpose(1, 2)
             change[columns] = gain @ innovation
-            rest = self.blocks[k] - gain @ s.transpose(1, 2)
-            rest = rest - (rest @ g.transpose(1, 2)) @ gain.transpose(1, 2)
-            block = rest + gain @ (total - e) @ gain.transpose(1, 2)
-            block = 0.5 * (block + block.transpose(1, 2))
+            # (I - K H) P, and what Joseph's form adds: K (S - H P Hᵀ) - (I - K H) P Hᵀ, times Kᵀ: rounding alone.
+            rest = torch.baddbmm(self.blocks[k], gain, s.transpose(1, 2), alpha=-1)
+            more = torch.baddbmm(gain @ (total - e), rest, g.transpose(1, 2), alpha=-1)
+            block = torch.baddbmm(rest, more, gain.transpose(1, 2))
+            block = (block + block.transpose(1, 2)).mul_(0.5)
             if process:
                 block.diagonal(dim1=1, dim2=2).add_(process)
             self.blocks[k] = block

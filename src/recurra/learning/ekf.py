@@ -121,13 +121,15 @@ class EKF:
                     continue
                 loss, keep, whiten, innovation = measured
                 total = total + loss
-                h = derivative.derivative().double()[keep]
+                h = derivative.derivative().double()
+                h = h if keep is None else h[keep]
                 h = h if whiten is None else whiten @ h
-                noise = self.noise.at(count) * torch.eye(len(h), dtype=h.dtype, device=h.device)
+                noise = torch.zeros(len(h), len(h), dtype=h.dtype, device=h.device)
+                noise.diagonal().fill_(self.noise.at(count))
                 change = covariance.measure(h, noise, innovation, self.process.at(count))
                 # Past the version counter: graphs of past steps may see the weights as they are now.
-                for p, part in zip(parameters.values(), change.split(sizes), strict=True):
-                    p.data.add_(part.view_as(p).to(p.dtype))
+                parts = zip(parameters.values(), change.to(stepper.like.dtype).split(sizes), strict=True)
+                torch._foreach_add_([p.data for p in parameters.values()], [d.view_as(p) for p, d in parts])
                 count += 1
         for p in parameters.values():
             torch.autograd.graph.increment_version(p)
@@ -153,13 +155,16 @@ class EKF:
             return ForwardDerivative(self._mode, stepper, inputs, carry)
         return WindowDerivative(stepper, self.window, inputs.shape[1], carry)
 
-    def _measure(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor] | None:
-        """Return a step's loss, which outputs count `(m,)`, what whitens their derivative, and the innovation."""
+    def _measure(self, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor] | None:
+        """Return loss, which outputs count `(m,)` (None: all), what whitens their derivative, and the innovation."""
         if self.outputs == "gaussian":
             wanted = target.reshape(y.shape[0], -1).double()
             if wanted.shape != y.shape:
                 raise ShapeError(f"expected targets of {y.shape[1]} numbers a row, got shape {tuple(target.shape)}")
             error = (wanted - y).flatten()
+            total = error.square().sum()
+            if not math.isnan(float(total)):
+                return 0.5 * total, None, None, error
             keep = (~error.isnan()).nonzero().squeeze(1)
             error = error[keep]
             return (0.5 * error.square().sum(), keep, None, error) if len(keep) else None

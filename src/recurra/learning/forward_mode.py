@@ -24,6 +24,7 @@ __all__ = ["ForwardMode", "Linearised", "free_memory"]
 _PROBED = 4  # rows at which the structure is looked for
 _SHAKEN = 12  # and further ones, at other steps' inputs, with the state shaken
 _SIZES = 4  # sizes of influence that a first estimate tells apart
+_NARROW, _LONGER = 4, 8  # products of so small blocks cost next to nothing: more steps are taken together
 _WORKING = 1 << 25  # numbers that the Jacobians of one block of steps may take
 
 
@@ -85,8 +86,10 @@ class ForwardMode:
             return total, carry or Carry(state)
         influence = self.begin(stepper, inputs, state, carry)
         size = max(1, _WORKING // (batch * max(1, len(influence.layout.sparsity.member)) * 4))
-        for start in range(0, steps, min(size, self.block)):
-            span = range(start, min(start + min(size, self.block), steps))
+        narrow = all(c.kept.shape[1] <= _NARROW for c in influence.layout.classes)
+        size = min(size, self.block * (_LONGER if narrow else 1))
+        for start in range(0, steps, size):
+            span = range(start, min(start + size, steps))
             part, state, influence = self._learn(stepper, inputs, targets, loss, active, span, state, influence)
             total = total + part
         return total, Carry(state, self.tensors(influence))

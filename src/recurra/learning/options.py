@@ -16,8 +16,8 @@ DEFAULT_EPOCHS = 10
 _CHANGEABLE = ("steps", "epochs", "patience", "checkpoint_every")
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def _option(default: Any, text: str, panel: str = "Training") -> Any:
+    return field(default=default, metadata={"help": text, "panel": panel})
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,16 @@ class TrainerOptions:
     minimum_learning_rate: float = _option(0.0, "the learning rate goes no lower")
     clip_norm: float = _option(5.0, "largest norm of the gradient; 0: not clipped")
     clip_value: float = _option(0.0, "largest size of a gradient's element; 0: not clipped")
+    l1: float = _option(0.0, "cost of the sum of all weights' sizes (for squares: weight-decay)", "Regularisation")
+    ar: float = _option(0.0, "activation regularisation: cost of large outputs of a layer", "Regularisation")
+    tar: float = _option(0.0, "temporal activation regularisation: cost of quick changes of them", "Regularisation")
+    gradient_flow: float = _option(
+        0.0, "Pascanu's regulariser: cost of steps that shrink or grow the gradient", "Regularisation"
+    )
+    weight_noise: float = _option(0.0, "standard deviation of noise on the weights at each update", "Regularisation")
+    average_after: int = _option(
+        0, "average weights once no gain was made for so many validations (NT-ASGD); 0: never", "Regularisation"
+    )
     validate_every: int | None = _option(None, "steps between validations (default: at the end of each epoch)")
     patience: int | None = _option(None, "validations without gain after which training stops (default: never)")
     checkpoint_every: int = _option(500, "steps between checkpoints")
@@ -65,6 +75,12 @@ class TrainerOptions:
             "minimum_learning_rate",
             "clip_norm",
             "clip_value",
+            "l1",
+            "ar",
+            "tar",
+            "gradient_flow",
+            "weight_noise",
+            "average_after",
             "decay_patience",
         ):
             value = getattr(self, name)

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from recurra.core.errors import ArgumentError, DataError, DivergedError, FolderError, MismatchError
-from recurra.core.protocols import Trainable
+from recurra.core.protocols import Counted, Trainable
 from recurra.learning import checkpoint as saved
+from recurra.learning.averaging import NonMonotonicAverage
 from recurra.learning.clipping import clip_gradients
 from recurra.learning.fingerprint import describe_environment, differences, flatten
 from recurra.learning.folder import ModelFolder
 from recurra.learning.metrics import MetricsFile
 from recurra.learning.options import DEFAULT_EPOCHS, TrainerOptions
+from recurra.learning.penalties import Penalties
 from recurra.learning.progress import Progress, SilentProgress
 from recurra.learning.schedules import learning_rate, watch_plateau
 from recurra.learning.signals import StopRequest, stop_on_signals
@@ -29,6 +31,7 @@ from recurra.learning.signals import StopRequest, stop_on_signals
 __all__ = ["Result", "Trainer", "make_optimizer"]
 
 _END = object()
+_AVERAGE = "average."
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Trainer:
         self.options = options or TrainerOptions()
         self.progress: Progress = progress or SilentProgress()
         self._network = trainable.network
+        self._penalties = Penalties(trainable, self.options)
         self._fingerprint = self.options.binding() | flatten(fingerprint or {})
         self._environment = describe_environment(self._network) | flatten(environment or {})
 
@@ -162,13 +166,15 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
-        loss_tensor, tokens = self.trainable.loss(batch)
-        loss_tensor.backward()
+        with self._penalties.noisy():
+            loss_tensor, whole, tokens = self._penalties.loss(batch)
+            whole.backward()
         norm = float(clip_gradients(self._network.parameters(), norm=options.clip_norm, value=options.clip_value))
         loss = float(loss_tensor.detach())
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged(f"the loss became {loss} with a gradient norm of {norm} at step {c.step + 1}")
         self._optimizer.step()
+        self._average.updated()
         c.step += 1
         c.tokens += tokens
         c.loss_sum += loss * tokens
@@ -180,7 +186,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Validate, keep the weights if they are the best so far, and return the metrics."""
         c = self._counters
-        with self._undisturbed():
+        with self._undisturbed(), self._average.applied():
             metrics = {name: float(value) for name, value in self.trainable.validate().items()}
         if "val_loss" not in metrics:
             raise ArgumentError(f"validate() must give 'val_loss', got {', '.join(metrics) or 'nothing'}")
@@ -193,8 +199,11 @@ class Trainer:
             watch_plateau(self.options, c, val_loss)
         if c.best_val_loss is None or val_loss < c.best_val_loss:
             c.best_step, c.best_val_loss, c.validations_since_best = c.step, val_loss, 0
-            self._best = self._weights()
+            with self._average.applied():
+                self._best = self._weights()
             self._write_model()
+        if self.options.average_after:
+            self._average.validated(val_loss)
         self.progress.validated(c.step, metrics, self._sample)
         return metrics
 
@@ -222,6 +231,8 @@ class Trainer:
         """Make everything as the checkpoint has it, or fresh."""
         self._network.train()
         self._optimizer = make_optimizer(self._network, self.options)
+        learned = (p for p in self._network.parameters() if p.requires_grad)
+        self._average = NonMonotonicAverage(learned, max(1, self.options.average_after))
         if found is None:
             self._counters, self._best = saved.Counters(), dict[str, Tensor]()
             self._saved_step = -1
@@ -232,7 +243,11 @@ class Trainer:
             self._saved_step = found.counters.step
             saved.restore_weights(self._network, found.model, f"the checkpoint in {self.folder.path}")
             saved.restore_optimizer(self._optimizer, found.optimizer)
-            self.trainable.restore(found.carried)
+            carried = dict(found.carried)
+            mean = {n: carried.pop(n) for n in found.carried if n.startswith(_AVERAGE)}
+            if mean:
+                self._average.restore({n.removeprefix(_AVERAGE): t for n, t in mean.items()})
+            self.trainable.restore(carried)
             saved.restore_rng(found.rng)
             self.folder.remove_checkpoints_after(self._counters.step)
         self._began = self._line_began = time.monotonic()
@@ -266,12 +281,14 @@ class Trainer:
         weights = self._weights()
         c.elapsed_seconds = self._elapsed()
         size, digest = self._metrics.position()
+        tensors = self._average.tensors() if self.options.average_after else {}
+        mean = {f"{_AVERAGE}{name}": tensor for name, tensor in tensors.items()}
         checkpoint = saved.Checkpoint(
             counters=c,
             model=weights,
             optimizer=saved.optimizer_tensors(self._optimizer),
             rng=saved.rng_tensors(),
-            carried=self.trainable.carried(),
+            carried={**self.trainable.carried(), **mean},
             best=self._best,
             metrics_bytes=size,
             metrics_sha256=digest,
@@ -320,7 +337,10 @@ class Trainer:
         """Return the steps of the whole run; where only epochs are given, as many an epoch as the first one has."""
         if self.options.steps is not None:
             return self.options.steps
-        return (self.options.epochs or DEFAULT_EPOCHS) * sum(1 for _ in self.trainable.batches(0))
+        epochs = range(self.options.epochs or DEFAULT_EPOCHS)
+        if isinstance(self.trainable, Counted):
+            return sum(self.trainable.count(epoch) for epoch in epochs)
+        return len(epochs) * sum(1 for _ in self.trainable.batches(0))
 
     def _diverged(self, what: str) -> DivergedError:
         options, c = self.options, self._counters

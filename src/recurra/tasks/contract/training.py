@@ -13,6 +13,7 @@ from recurra.core.errors import DataError
 from recurra.drawing import curves_svg
 from recurra.learning import ModelFolder, Progress, Result, Trainer, TrainerOptions
 from recurra.learning.files import write_atomically
+from recurra.learning.penalties import Penalties
 from recurra.tasks.contract.finishing import Finishing
 from recurra.tasks.contract.task import Task
 
@@ -50,6 +51,7 @@ def train(
         raise DataError("expected files or folders to learn from, got none: give --data")
     model = task.prepare(options, data, seed=training.seed, cells=cells)
     trainable = model.trainable()
+    Penalties(trainable, training)  # refuses what does not fit before anything is written
     config = {**model.config, "training": asdict(training)}
     with _open(out, resume, overwrite) as (folder, begun):
         trainer = Trainer(
