@@ -24,7 +24,13 @@ SMALL: dict[str, Any] = {
     "validation": 0.2,
     "cell": "elman",
 }
-ALL: dict[str, Any] = {"l1": 1e-3, "ar": 0.5, "tar": 0.5, "gradient_flow": 0.1, "weight_noise": 0.01}
+ALL: dict[str, Any] = {
+    "l1": 1e-3,
+    "activation_cost": 0.5,
+    "temporal_cost": 0.5,
+    "gradient_flow": 0.1,
+    "weight_noise": 0.01,
+}
 
 
 def model(path: Path, **options: Any) -> LanguageModel:
@@ -37,7 +43,7 @@ def test_each_penalty_is_its_formula(tmp_path: Path) -> None:
     made = model(tmp_path)
     network = made.network
 
-    def added(**options: float) -> Tensor:
+    def added(**options: Any) -> Tensor:
         trainable = made.trainable()
         loss, whole, tokens = Penalties(trainable, TrainerOptions(**options)).loss(next(trainable.batches(0)))
         assert tokens == 16
@@ -48,8 +54,8 @@ def test_each_penalty_is_its_formula(tmp_path: Path) -> None:
         y, _ = network.recurrent(network.embed(batch.inputs))
     assert added() == 0
     torch.testing.assert_close(added(l1=0.1), 0.1 * sum(p.detach().abs().sum() for p in network.parameters()))
-    torch.testing.assert_close(added(ar=0.1), 0.1 * y.square().mean())
-    torch.testing.assert_close(added(tar=0.1), 0.1 * y.diff(dim=1).square().mean())
+    torch.testing.assert_close(added(activation_cost=0.1), 0.1 * y.square().mean())
+    torch.testing.assert_close(added(temporal_cost=0.1), 0.1 * y.diff(dim=1).square().mean())
     assert 0 < float(added(gradient_flow=0.1)) < 1
 
 
@@ -102,7 +108,11 @@ def test_windows_grow_and_epochs_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "training", "message"),
     [
-        ({"learning": "rtrl"}, {"ar": 1.0, "weight_noise": 0.1}, "ar, weight_noise goes with learning by backward"),
+        (
+            {"learning": "rtrl"},
+            {"activation_cost": 1.0, "weight_noise": 0.1},
+            "activation_cost, weight_noise goes with learning by backward",
+        ),
         ({"learning": "dekf"}, {"l1": 1.0}, "the Kalman filters have none"),
     ],
 )
@@ -114,5 +124,5 @@ def test_what_does_not_fit_is_refused(options: Any, training: Any, message: str,
         model(tmp_path, sampled_inputs=0.5, learning="rtrl").trainable()
     with pytest.raises(ArgumentError, match="window_from must be at most"):
         LanguageModelOptions(window=5, window_from=6)
-    with pytest.raises(ArgumentError, match="tar must be zero or above"):
-        TrainerOptions(tar=-1.0)
+    with pytest.raises(ArgumentError, match="temporal_cost must be zero or above"):
+        TrainerOptions(temporal_cost=-1.0)

@@ -45,8 +45,8 @@ class TrainerOptions:
     clip_norm: float = _option(5.0, "largest norm of the gradient; 0: not clipped")
     clip_value: float = _option(0.0, "largest size of a gradient's element; 0: not clipped")
     l1: float = _option(0.0, "cost of the sum of all weights' sizes (for squares: weight-decay)", "Regularisation")
-    ar: float = _option(0.0, "activation regularisation: cost of large outputs of a layer", "Regularisation")
-    tar: float = _option(0.0, "temporal activation regularisation: cost of quick changes of them", "Regularisation")
+    activation_cost: float = _option(0.0, "AR: cost of a layer's large outputs", "Regularisation")
+    temporal_cost: float = _option(0.0, "TAR: cost of quick changes of a layer's outputs", "Regularisation")
     gradient_flow: float = _option(
         0.0, "Pascanu's regulariser: cost of steps that shrink or grow the gradient", "Regularisation"
     )
@@ -76,8 +76,8 @@ class TrainerOptions:
             "clip_norm",
             "clip_value",
             "l1",
-            "ar",
-            "tar",
+            "activation_cost",
+            "temporal_cost",
             "gradient_flow",
             "weight_noise",
             "average_after",

@@ -24,20 +24,22 @@ from recurra.learning.stepper import Stepper
 
 __all__ = ["Penalties"]
 
+_BY_BACKWARD = ("activation_cost", "temporal_cost", "gradient_flow", "weight_noise")
+
 
 class Penalties:
-    """What the options `l1`, `ar`, `tar`, `gradient_flow` and `weight_noise` do at an update.
+    """What the options `l1`, `activation_cost`, `temporal_cost`, `gradient_flow` and `weight_noise` do at an update.
 
-    ar and tar look at the outputs of every `Recurrent` of the network, valid steps alone; gradient_flow needs a
-    trainable that goes step by step (`Stepwise`), and looks at rows that fill their window. Raises ArgumentError for
-    options that do not fit the trainable.
+    The costs of activations (AR) and of their changes (TAR) look at the outputs of every `Recurrent` of the network,
+    valid steps alone; gradient_flow needs a trainable that goes step by step (`Stepwise`), and looks at rows that fill
+    their window. Raises ArgumentError for options that do not fit the trainable.
     """
 
     def __init__(self, trainable: Trainable, options: TrainerOptions) -> None:
         self._trainable, self._options = trainable, options
         self._layers = [m for m in trainable.network.modules() if isinstance(m, Recurrent)]
         self._seen: list[tuple[Tensor, Tensor]] = []
-        asked = [n for n in ("ar", "tar", "gradient_flow", "weight_noise") if getattr(options, n)]
+        asked = [n for n in _BY_BACKWARD if getattr(options, n)]
         if asked and isinstance(trainable, ByRule):
             raise ArgumentError(f"{', '.join(asked)} goes with learning by backward(), not with {trainable.learning}")
         if options.l1 and isinstance(trainable, ByRule) and trainable.learning in ("ekf", "dekf"):
@@ -64,12 +66,12 @@ class Penalties:
             loss, tokens = self._trainable.loss(batch)
         whole = loss + o.gradient_flow * flow
         for y, valid in self._seen:
-            whole = whole + activation_penalty(y[valid], o.ar)
+            whole = whole + activation_penalty(y[valid], o.activation_cost)
             if y.shape[0] > 1:
                 moves = torch.where((valid[1:] & valid[:-1]).unsqueeze(-1), y.diff(dim=0), 0)
                 # A mean over the steps that there are, not over the padding.
                 share = (valid[1:] & valid[:-1]).float().mean().clamp_min(1e-12)
-                whole = whole + activation_penalty(moves, o.tar) / share
+                whole = whole + activation_penalty(moves, o.temporal_cost) / share
         if o.l1:
             whole = whole + weight_penalty(
                 (p for p in self._trainable.network.parameters() if p.requires_grad), l1=o.l1
@@ -95,7 +97,7 @@ class Penalties:
     @contextlib.contextmanager
     def _watched(self) -> Generator[None]:
         """Keep what the layers give, if it costs something."""
-        if not (self._options.ar or self._options.tar):
+        if not (self._options.activation_cost or self._options.temporal_cost):
             yield
             return
         hooks = [m.register_forward_hook(self._see, with_kwargs=True) for m in self._layers]

@@ -26,9 +26,9 @@ class RTRL:
     numbers for an LSTM, those of its own unit for a diagonal or independent cell, those of its own layer and the ones
     above in a stack. Time a step: states * states * parameters / block for dense cells, parameters for diagonal ones.
 
-    block: steps whose products with J are taken together, within a call, eight times as many for diagonal
-    cells; it changes rounding alone. memory: GB that J
-    may take (what is free, if None); what needs more is refused before it starts.
+    block: steps whose products with J are taken together, within a call, eight times as many for diagonal cells; it
+    changes rounding alone. memory: GB that J may take (what is free, if None); what needs more is refused before it
+    starts.
 
     Source: Williams and Zipser, "A learning algorithm for continually running fully recurrent neural networks" (1989).
     Deviation: J's sparsity, and the products taken together, after Schmidhuber, "A fixed size storage O(n^3) time
