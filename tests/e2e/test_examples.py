@@ -22,6 +22,7 @@ QUICK = {
     "sin_to_cos": [],
     "python_functions": ["--steps", "4", "--functions", "3", "--hidden-size", "8", "--files", "30"],
     "turing_machine": ["11+111"],
+    "word_order": ["--epochs", "10"],
 }
 
 
@@ -76,6 +77,17 @@ def test_a_turing_machine_adds() -> None:
     lines = example("turing_machine").splitlines()
     assert lines[0] == "state 0  [1]1+111__"
     assert lines[-1] == "11+111 = 11111"
+
+
+def test_word_order_is_read_where_a_bag_of_words_guesses() -> None:
+    lines = example("word_order").splitlines()
+    scores = {name: re.findall(r"([\d.]+)%", line) for line in lines for name in [line.partition(":")[0]]}
+    for name in ("negation", "order"):
+        recurrent, counted = map(float, scores[name])
+        assert recurrent > 90
+        assert counted < 60
+    assert [line.split()[1] for line in lines[1:5]] == ["for", "against", "against", "for"]
+    assert [line.split()[1] for line in lines[6:8]] == ["forwards", "backwards"]
 
 
 def test_i_love_china_is_translated_and_each_word_looks_at_its_characters() -> None:
