@@ -12,6 +12,7 @@ from recurra.compiler.build import compiler
 from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Graph, Value
 from recurra.compiler.products import Strip, find_products
+from recurra.compiler.words import Address
 from recurra.scan.epilogue import Epilogue
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler on this machine")
@@ -71,11 +72,7 @@ def test_an_epilogue_equals_pytorchs(
     given = _given(roots, rows, dtype)
     fixed = {v: t for v, t in given.items() if v.shape[0] > 0}
     like = torch.empty(0, dtype=dtype)
-
-    def strip(v: Value) -> Strip:
-        return Strip(given[v].data_ptr(), v.shape[1])
-
-    found = Epilogue(roots, list(given))(strip, given.__getitem__, fixed, rows, like)
+    found = _run(Epilogue(roots, list(given)), given, fixed, rows, like)
     whole = Evaluation(roots, list(given))
     exact = whole({v: t.double() for v, t in given.items()}, rows, like.double())
     # A sum of n products errs by at most n epsilons of the sum of their magnitudes; two such sums follow one another.
@@ -84,6 +81,15 @@ def test_an_epilogue_equals_pytorchs(
     for a, b, size in zip(found, exact, magnitudes, strict=True):
         assert a.shape == b.shape
         assert bool(((a - b).abs() <= terms * torch.finfo(dtype).eps * size).all())
+
+
+def _run(
+    epilogue: Epilogue, given: dict[Value, Tensor], fixed: dict[Value, Tensor], rows: int, like: Tensor
+) -> list[Tensor]:
+    numbers = {v: Address(k) for k, v in enumerate(given)}
+    strips = {v: Strip(numbers[v], v.shape[1]) for v in epilogue.read}
+    call = epilogue.prepare(strips, {v: numbers[v] for v in fixed}, len(given), rows, like.dtype)
+    return call([t.data_ptr() for t in given.values()], given.__getitem__, fixed, rows, like)
 
 
 def test_products_with_one_side_in_common_are_one_group() -> None:
@@ -103,9 +109,7 @@ def test_two_threads_give_the_same_numbers() -> None:
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         try:
-            made.append(epilogue(
-                lambda v: Strip(given[v].data_ptr(), v.shape[1]), given.__getitem__, fixed, 2000, torch.empty(0)
-            ))  # fmt: skip
+            made.append(_run(epilogue, given, fixed, 2000, torch.empty(0)))
         finally:
             torch.set_num_threads(1)
     assert all(torch.equal(a, b) for other in made[1:] for a, b in zip(made[0], other, strict=True))

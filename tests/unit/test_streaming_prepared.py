@@ -77,6 +77,18 @@ def test_what_the_call_was_not_prepared_for_goes_another_way() -> None:
         assert layer.double().step(x.double())[0].dtype == torch.float64
 
 
+def test_a_step_that_a_class_is_given_later_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = _prepared(recurra.Recurrent("jordan", 4, 20), torch.float32)
+    kind = type(layer.layers[0].forward)
+    plain = kind.step
+    monkeypatch.setattr(kind, "step", lambda self, x, state, context=(): (plain(self, x, state)[0] * 2, state))
+    with torch.no_grad():
+        y, _ = layer.step(x)
+        fresh = recurra.Recurrent("jordan", 4, 20, backend="reference")
+        fresh.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(y, fresh.step(x)[0], atol=1e-6, rtol=1e-5)
+
+
 def _prepared(layer: Any, dtype: torch.dtype) -> tuple[Any, Tensor]:
     torch.manual_seed(0)
     layer = layer.to(dtype)

@@ -4,8 +4,8 @@ are not.
 The emitted function runs some rows of the batch through all time steps, so that threads never wait for one another. It
 is called with one address, of 64-bit words:
 
-    T, B, threads, descend          steps, rows, threads, and whether time runs backwards
-    first, rows                     where each thread's rows begin, and the rows
+    T, B, descend                   steps, rows, and whether time runs backwards
+    threads, first, rows            threads, where each one's rows begin, and the rows
     counts, lengths                 how many rows of each thread run at each step (they are in order of length), and
                                     how many steps each row has; both null where all have T
     scratch, ahead                  memory for values between groups, and for products computed ahead (null: none are)
@@ -131,7 +131,7 @@ class _Emitter:
         pointers = "".join(self._pointer(b, p, when) for b, p, when in self._buffers)
         strides = "".join(f"  const long S{p} = a[{PORTS + 4 * p + 2}];\n" for p in ports)
         common = (
-            "  const long T = a[0], B = a[1], descend = a[3], S = a[11];\n"
+            "  const long T = a[0], B = a[1], descend = a[2], S = a[11];\n"
             "  const int64_t* lengths = (const int64_t*)a[7]; R* ahead = (R*)a[9];\n" + self._panels()
         )
         early, call = self._ahead(common)
@@ -145,7 +145,7 @@ class _Emitter:
             f"{''.join(self._tiles.packing)}}}\n"
             f'extern "C" void {self._name}(const int64_t* a) {{\n'
             "  const int64_t *first = (const int64_t*)a[4], *rows = (const int64_t*)a[5], *counts = (const int64_t*)a[6];\n"  # noqa: E501
-            "  const long threads = a[2];\n"
+            "  const long threads = a[3];\n"
             f"  if (a[10]) {self._name}_pack(a);\n"
             f"  if (threads == 1) return {self._name}_rows(a, rows, first[1], counts);\n"
             "  #pragma omp parallel for num_threads(threads) schedule(static, 1)\n"

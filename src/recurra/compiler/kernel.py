@@ -16,8 +16,9 @@ from recurra.compiler.emit_tiles import PORTS
 from recurra.compiler.ir import Graph, Value
 from recurra.compiler.plan import LoopPlan
 from recurra.compiler.varying import actual
+from recurra.compiler.words import Address, Words
 
-__all__ = ["Kernel", "Rows", "compile_loops", "epoch", "forget_weights"]
+__all__ = ["ROWS", "Kernel", "Rows", "compile_loops", "epoch", "forget_weights"]
 
 
 def compile_loops(
@@ -63,40 +64,51 @@ class Kernel:
         self._run.restype = None
         self._panels = [-(-size // 16) * 16 for size, _ in emitted.panels]
 
-    def __call__(
+    def memory(self, steps: int, batch: int, size: int) -> int:
+        """Return the bytes of memory that a call needs for itself. size: the context's length, where it varies."""
+        return sum(self._parts(steps, batch, size))
+
+    def words(
         self,
-        constants: Sequence[Tensor],
-        ports: Iterable[int],
-        ends: Iterable[int],
+        constants: Sequence[Address],
+        ports: Iterable[int | Address],
+        ends: Iterable[int | Address],
+        memory: Address,
         steps: int,
         batch: int,
         rows: Rows,
         descend: bool,
         size: int,
-    ) -> None:
-        """Run.
+    ) -> Words:
+        """Return the words of a call.
 
         constants: the first ports, contiguous, from which weights are packed; ports: four words for every other one,
-        and ends: two for everything that is carried, as `emit_cpp` says; rows: which thread runs which rows, how far;
-        size: the context's length, where it varies.
+        and ends: two for everything that is carried, as `emit_cpp` says; memory: as much as `memory` tells; rows:
+        which thread runs which rows, how far.
         """
-        made = self._emitted
-        scratch = torch.empty(actual(made.scratch, size) * batch, dtype=self._dtype) if made.scratch else None
-        early = made.ahead and batch < _FEW_ROWS and steps > 1
-        ahead = torch.empty(made.ahead * batch, dtype=self._dtype) if early else None
+        scratch, ahead, panels, _ = self._parts(steps, batch, size)
         # Packed anew at every call, which costs little, so that even a write that PyTorch cannot see is seen.
-        panels = self._memory()
-        words = array("q", (
-            steps, batch, rows.threads, descend, rows.first, rows.order, rows.counts, rows.lengths,
-            0 if scratch is None else scratch.data_ptr(), 0 if ahead is None else ahead.data_ptr(), bool(panels),
-            size,
-        ))  # fmt: skip
+        words: list[int | Address] = [
+            steps, batch, descend, *rows.words,
+            memory if scratch else 0, memory.after(scratch) if ahead else 0, bool(panels), size,
+        ]  # fmt: skip
         for c in constants:
-            words.extend((c.data_ptr(), 0, 0, 0))
-        words.extend(ports)
-        words.extend(ends)
-        words.extend(self._addresses(panels))
-        self._run(words.buffer_info()[0])
+            words += (c, 0, 0, 0)
+        words += [*ports, *ends]
+        panel = memory.after(scratch + ahead)
+        bounds = panel.after(panels)
+        for numbers, (_, ranges) in zip(self._panels, self._emitted.panels, strict=True):
+            words += (panel, bounds)
+            panel, bounds = panel.after(numbers * self._dtype.itemsize), bounds.after(ranges * 8)
+        return Words(words)
+
+    def _parts(self, steps: int, batch: int, size: int) -> tuple[int, int, int, int]:
+        """Return the bytes of scratch, of products computed ahead, of packed weights and of their ranges."""
+        made, number = self._emitted, self._dtype.itemsize
+        early = made.ahead if batch < _FEW_ROWS and steps > 1 else 0
+        scratch = actual(made.scratch, size) * batch
+        ranges = sum(ranges for _, ranges in made.panels)
+        return _lines(scratch * number), _lines(early * batch * number), sum(self._panels) * number, ranges * 8
 
     @property
     def scratch(self) -> int:
@@ -109,13 +121,13 @@ class Kernel:
         """Return the words of single steps, but for `ports` ports and `ends` ends after the constants that are still
         zero, and what has to be kept as long as they are used. The weights are packed."""
         panels = self._memory()
-        words = array("q", (1, batch, rows.threads, 0, rows.first, rows.order, 0, 0, 0, 0, 0, 0))
+        words = array("q", (1, batch, 0, *rows.words, 0, 0, 0, 0))
         for c in constants:
             words.extend((c.data_ptr(), 0, 0, 0))
         words.extend([0] * (4 * ports + 2 * ends))
         words.extend(self._addresses(panels))
         # A run over no rows packs, and does nothing else.
-        nothing = array("q", [0, 0, 1, 0, rows.nowhere, rows.order, 0, 0, 0, 0, bool(panels), 0, *words[PORTS:]])
+        nothing = array("q", [0, 0, 0, *_NOWHERE.words, 0, 0, bool(panels), 0, *words[PORTS:]])
         self._run(nothing.buffer_info()[0])
         return words, panels
 
@@ -142,7 +154,9 @@ class Kernel:
         return [panels, torch.empty(sum(ranges for _, ranges in self._emitted.panels), dtype=torch.int64)]
 
 
-_NOWHERE = torch.zeros(2, dtype=torch.int64)
+def _lines(size: int) -> int:
+    """Return a number of bytes, rounded up to lines of the cache."""
+    return -(-size // 64) * 64
 
 
 class Rows:
@@ -155,9 +169,12 @@ class Rows:
     def __init__(
         self, first: Tensor, order: Tensor, counts: Tensor | None = None, lengths: Tensor | None = None
     ) -> None:
-        self.keep = (first, order, counts, lengths)
-        self.threads = first.shape[0] - 1
-        self.first, self.order = first.data_ptr(), order.data_ptr()
-        self.nowhere = _NOWHERE.data_ptr()
-        self.counts = 0 if counts is None else counts.data_ptr()
-        self.lengths = 0 if lengths is None else lengths.data_ptr()
+        self._kept = (first, order, counts, lengths)
+        addresses = (0 if t is None else t.data_ptr() for t in self._kept)
+        self.words = array("q", (first.shape[0] - 1, *addresses))
+        """What a kernel is told of them."""
+
+
+ROWS = slice(3, 8)
+"""The words in which a kernel is told of its rows."""
+_NOWHERE = Rows(torch.zeros(2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))

@@ -15,8 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -28,8 +27,9 @@ from recurra.compiler.build import build, target
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.headers import RUNTIME
 from recurra.compiler.ir import Value, topological
+from recurra.compiler.words import Address, Words
 
-__all__ = ["Products", "Strip", "begin_to_build", "find_products"]
+__all__ = ["ProductCall", "Products", "Strip", "begin_to_build", "find_products"]
 
 _NARROW = 4
 """Columns of a right side below which register tiles would compute little but padding."""
@@ -38,7 +38,7 @@ _NARROW = 4
 class Strip(NamedTuple):
     """Where the rows of a value lie, one after another: the address of the first, and numbers in each."""
 
-    at: int
+    at: Address
     width: int
 
 
@@ -74,45 +74,72 @@ class _ByRows:
 class Products:
     """Products that can be computed once `needed`, those operands which are no leaves, are known.
 
-    results: what they make.
+    results: what they make; read: those operands with rows that are leaves.
     """
 
     def __init__(self, over_rows: Sequence[_OverRows], by_rows: Sequence[_ByRows], leaves: set[Value]) -> None:
         self._over_rows, self._by_rows = over_rows, by_rows
         lefts = [left for g in over_rows for left in g.lefts]
         self.results = list(dict.fromkeys([*(left.result for left in lefts), *(p.result for p in by_rows)]))
-        used = [*(g.right for g in over_rows), *(left.side for left in lefts if left.side is not None)]
-        used += [v for p in by_rows for v in (p.left, p.weight)]
-        self.needed = [v for v in dict.fromkeys(used) if v not in leaves]
+        self._leaves = leaves
+        with_rows = [*(g.right for g in over_rows), *(left.side for left in lefts if left.side is not None)]
+        with_rows = list(dict.fromkeys([*with_rows, *(p.left for p in by_rows)]))
+        weights = dict.fromkeys(_stored(p.weight, leaves) for p in by_rows)
+        self.read = [v for v in with_rows if v in leaves]
+        self.needed = [v for v in dict.fromkeys([*with_rows, *weights]) if v not in leaves]
 
-    def __call__(
-        self, strip: Callable[[Value], Strip], fixed: Mapping[Value, Tensor], rows: int, like: Tensor
-    ) -> list[Tensor]:
-        """Return the results. strip: where the rows of an operand lie; fixed: weights, matrices without rows."""
-        made = {v: torch.empty([rows if n < 0 else n for n in v.shape], dtype=like.dtype) for v in self.results}
-        words = [0, len(self._over_rows) + len(self._by_rows)]
+    def prepare(
+        self,
+        strips: Mapping[Value, Strip],
+        weights: Mapping[Value, Address],
+        results: int,
+        rows: int,
+        dtype: torch.dtype,
+    ) -> ProductCall:
+        """Return what calls with these operands have in common.
+
+        strips, weights: where the rows of operands lie, and matrices without rows, contiguous; results: the number of
+        the first of the addresses that the results will have.
+        """
+        number = dtype.itemsize
+        place = {v: Address(results + k) for k, v in enumerate(self.results)}
+        words: list[int | Address] = []
         work = 0
         for g in self._over_rows:
-            at, width = strip(g.right)
+            at, width = strips[g.right]
             words += (rows, width, at, width, 1, 1, len(g.lefts))
             for side, result, row, column in g.lefts:
-                out = made[result]
                 across = result.shape[1] if len(result.shape) == 2 else 1
-                to = out.data_ptr() + (row * across + column) * out.itemsize
-                start, inner = (0, 1) if side is None else strip(side)
+                to = place[result].after((row * across + column) * number)
+                start, inner = (0, 1) if side is None else strips[side]
                 words += (start, 1, inner, inner, to, 1, across)
                 work += inner * width
         for p in self._by_rows:
-            at, width = strip(p.left)
-            w, out = fixed[p.weight], made[p.result]
-            columns, (down, right) = w.shape[1], w.stride()
-            words += (width, columns, w.data_ptr() + p.start * down * w.itemsize, down, right, p.first, 1)
-            words += (at, width, 1, rows, out.data_ptr(), columns, 1)
+            at, width = strips[p.left]
+            stored = _stored(p.weight, self._leaves)
+            height, columns = p.weight.shape
+            down, right = (columns, 1) if stored is p.weight else (1, height)
+            words += (width, columns, weights[stored].after(p.start * down * number), down, right, p.first, 1)
+            words += (at, width, 1, rows, place[p.result], columns, 1)
             work += width * columns
-        words[0] = max(1, min(torch.get_num_threads(), work * rows // _WORK_A_THREAD))
-        call = array("q", words)
-        _native(like.dtype)(call.buffer_info()[0])
-        return list(made.values())
+        threads = max(1, min(torch.get_num_threads(), work * rows // _WORK_A_THREAD))
+        shapes = [tuple(rows if n < 0 else n for n in v.shape) for v in self.results]
+        return ProductCall(Words([threads, len(self._over_rows) + len(self._by_rows), *words]), shapes, dtype)
+
+
+class ProductCall(NamedTuple):
+    """Products whose operands lie at addresses that a call tells."""
+
+    words: Words
+    shapes: list[tuple[int, ...]]
+    dtype: torch.dtype
+
+    def __call__(self, bases: Sequence[int]) -> list[Tensor]:
+        """Return the results. bases: the addresses by their numbers, but for those of the results, which come last."""
+        made = [torch.empty(shape, dtype=self.dtype) for shape in self.shapes]
+        words = self.words([*bases, *(t.data_ptr() for t in made)])
+        _native(self.dtype)(words.buffer_info()[0])
+        return made
 
 
 _WORK_A_THREAD = 1_000_000
@@ -175,6 +202,12 @@ def _pairs(v: Value) -> list[tuple[Value | None, Value]]:
     if all(_rows(a) and w.shape[0] > 0 and w.shape[1] >= _NARROW and len(w.shape) == 2 for a, w in pairs):
         return [(a, w) for a, w in pairs]
     return []
+
+
+def _stored(weight: Value, leaves: set[Value]) -> Value:
+    """Return the matrix that lies in memory where a weight is that one, turned."""
+    turned = weight not in leaves and weight.op == "permute" and weight.attrs[0] == (1, 0)
+    return weight.values[0] if turned and weight.values[0] in leaves else weight
 
 
 def _rows(v: Value) -> bool:

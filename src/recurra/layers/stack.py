@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from recurra.core import Cell, State
 from recurra.core.errors import ArgumentError
+from recurra.layers.side_by_side import both, worth_two_threads
 from recurra.scan import Result, scan, step
 
 __all__ = ["Stack", "StackResult"]
@@ -54,25 +56,18 @@ class Stack(NamedTuple):
         kept: list[State] = []
         for depth, layer in enumerate(self.layers):
             x = self._between(x, depth)
-            outputs: list[Tensor] = []
-            for direction, cell in enumerate(layer):
-                state = next(given) if given is not None else None
-                y, last, states = self._opaque(
-                    len(final), cell, x, state, context, lengths, direction == 1, keep_states
-                ) or scan(
-                    cell,
-                    x,
-                    state,
-                    context=context,
-                    lengths=lengths,
-                    reverse=direction == 1,
-                    backend=self.backend,
-                    keep_states=keep_states,
+            runs = [
+                partial(
+                    self._one, depth, direction, x, next(given) if given is not None else None, context, lengths,
+                    keep_states,
                 )
-                outputs.append(y)
-                final.append(last)
-                if states is not None:
-                    kept.append(states)
+                for direction in range(len(layer))
+            ]  # fmt: skip
+            side_by_side = not context and worth_two_threads(layer, x)
+            results = both(runs[0], runs[1]) if side_by_side else [run() for run in runs]
+            outputs = [result.y for result in results]
+            final += [result.state for result in results]
+            kept += [result.states for result in results if result.states is not None]
             # Features (or channels) are the first dimension of an output, after time and batch.
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
         return StackResult(x, final, kept if keep_states else None)
@@ -95,6 +90,25 @@ class Stack(NamedTuple):
             x, last = step(cell, x, state, context=context, active=active, backend=self.backend)
             final.append(last)
         return x, final
+
+    def _one(
+        self, depth: int, direction: int, x: Tensor, state: State | None, context: tuple[Any, ...], lengths: Any,
+        keep_states: bool,
+    ) -> Result:  # fmt: skip
+        """Run one direction of one layer."""
+        cell, reverse = self.layers[depth][direction], direction == 1
+        index = sum(map(len, self.layers[:depth])) + direction
+        opaque = self._opaque(index, cell, x, state, context, lengths, reverse, keep_states)
+        return opaque or scan(
+            cell,
+            x,
+            state,
+            context=context,
+            lengths=lengths,
+            reverse=reverse,
+            backend=self.backend,
+            keep_states=keep_states,
+        )
 
     def _opaque(
         self, index: int, cell: Cell, x: Tensor, state: State | None, context: tuple[Any, ...], lengths: Any,

@@ -4,7 +4,7 @@ from recurra.compiler.build import cache_folder, clear_cache
 from recurra.compiler.build import compiler as cpp_compiler
 from recurra.compiler.kernel import forget_weights
 from recurra.scan.backends import BACKENDS, Backend, choose
-from recurra.scan.binding import Snapshot
+from recurra.scan.binding import Snapshot, bound, mode
 from recurra.scan.owners import adopt
 from recurra.scan.problem import Problem, Result
 from recurra.scan.report import CellReport, report
@@ -21,11 +21,13 @@ __all__ = [
     "Snapshot",
     "Stream",
     "adopt",
+    "bound",
     "cache_folder",
     "choose",
     "clear_cache",
     "cpp_compiler",
     "forget_weights",
+    "mode",
     "prepare_stream",
     "report",
     "scan",

@@ -32,8 +32,7 @@ _WORTH_COMPILING = 2048
 start."""
 
 _WIDE = 64
-"""Entries of the state of one row from which on `auto` compiles a cell even for a single step, where nothing is
-differentiated: for a single one, autograd's way around a kernel costs more than the plain step.
+"""Entries of the state of one row from which on `auto` compiles a cell even for a single step.
 
 Both rules look at the call alone, never at the calls before it: a run that is resumed rounds as one that was not
 stopped."""
@@ -81,7 +80,7 @@ def again(
     program, train = found.program, found.trains(x, state)
     if not _tried(program, train, keep_states):
         return None
-    if state is None and (train or not found.zeros or found.once is None):
+    if state is None and (not found.zeros or found.once is None):
         state = cell.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
     problem = Problem(cell, x, state or (), (), (), lengths, reverse, keep_states)
     if found.once is None:
@@ -167,8 +166,7 @@ _streamed: WeakKeyDictionary[Cell, int] = WeakKeyDictionary()
 
 
 def _large(x: Tensor, width: int) -> bool:
-    wide = width >= _WIDE and not torch.is_grad_enabled()
-    return wide or x.shape[0] * x.shape[1] * width >= _WORTH_COMPILING
+    return width >= _WIDE or x.shape[0] * x.shape[1] * width >= _WORTH_COMPILING
 
 
 def ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:

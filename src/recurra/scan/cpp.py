@@ -27,8 +27,7 @@ def compiled_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tup
         count = len(compiled.plan.outputs)
         outputs, finals = list(made[:count]), tuple(made[count:])
     else:
-        with torch.no_grad():
-            outputs, found = run.infer(inputs)
+        outputs, found = run.infer(inputs)
         finals = tuple(found)
     if not problem.keep_states:
         return outputs, finals, None
@@ -52,7 +51,7 @@ class _Loop(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         run: Run = ctx.run
         saved = ctx.saved_tensors
-        count = sum(run.sizes)
+        count = run.count
         wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
             return (None, None, *_by_torch(run, ctx.program, saved[:count], grads, wanted))

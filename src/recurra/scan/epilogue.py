@@ -3,31 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from recurra.compiler.interpret import Evaluation
 from recurra.compiler.ir import Value
-from recurra.compiler.products import Strip, find_products
+from recurra.compiler.products import ProductCall, Strip, find_products
+from recurra.compiler.words import Address
 
-__all__ = ["Epilogue"]
+__all__ = ["Epilogue", "EpilogueCall"]
 
 
 class Epilogue:
     """Computes `roots` from `leaves`: products by native code, all else by PyTorch, before them and after."""
 
     def __init__(self, roots: Sequence[Value], leaves: Sequence[Value]) -> None:
-        self._roots = list(roots)
-        self._products = find_products(roots, leaves)
-        made = [] if self._products is None else self._products.results
-        needed = [] if self._products is None else self._products.needed
-        self._before = Evaluation(needed, leaves)
+        self.roots = list(roots)
+        self.products = find_products(roots, leaves)
+        made = [] if self.products is None else self.products.results
+        needed = [] if self.products is None else self.products.needed
+        self.before = Evaluation(needed, leaves)
         rest = [v for v in dict.fromkeys(roots) if v not in made]
-        self._after = Evaluation(rest, [*leaves, *made])
+        self.after = Evaluation(rest, [*leaves, *made])
+
+    @property
+    def read(self) -> list[Value]:
+        """The leaves with rows that native code reads."""
+        return [] if self.products is None else self.products.read
+
+    def prepare(
+        self,
+        strips: Mapping[Value, Strip],
+        weights: Mapping[Value, Address],
+        known: int,
+        rows: int,
+        dtype: torch.dtype,
+    ) -> EpilogueCall:
+        """Return what calls with these leaves have in common.
+
+        strips, weights: where what is `read` lies, and leaves without rows; known: how many addresses there are.
+        """
+        if self.products is None:
+            return EpilogueCall(self, None)
+        made = {v: Address(known + k) for k, v in enumerate(self.before.outputs)}
+        of_made = {v: Strip(at, v.shape[-1]) for v, at in made.items()}
+        results = known + len(made)
+        call = self.products.prepare({**strips, **of_made}, {**weights, **made}, results, rows, dtype)
+        return EpilogueCall(self, call)
+
+
+class EpilogueCall(NamedTuple):
+    """An epilogue for leaves that lie at addresses of known numbers."""
+
+    epilogue: Epilogue
+    products: ProductCall | None
 
     def __call__(
         self,
-        strip: Callable[[Value], Strip],
+        bases: Sequence[int],
         tensor: Callable[[Value], Tensor],
         fixed: Mapping[Value, Tensor],
         rows: int,
@@ -35,24 +70,19 @@ class Epilogue:
     ) -> list[Tensor]:
         """Return the roots.
 
-        strip, tensor: where a leaf with rows lies, and the leaf itself, its rows being those of all steps; fixed: the
-        leaves without rows.
+        bases: the addresses by number; tensor: a leaf with rows, which are those of all steps; fixed: the leaves
+        without rows.
         """
+        e = self.epilogue
         env: dict[Value, Tensor] = {}
-        if self._before.outputs:
-            given = {v: fixed[v] if v in fixed else tensor(v) for v in self._before.leaves}
-            env.update(zip(self._before.outputs, self._before(given, rows, like), strict=True))
-
-        def lies(v: Value) -> Strip:
-            if v not in env:
-                return strip(v)
-            env[v] = env[v].contiguous()
-            return Strip(env[v].data_ptr(), env[v].shape[1])
-
-        if self._products is not None:
-            made = self._products(lies, {**fixed, **env} if env else fixed, rows, like)
-            env.update(zip(self._products.results, made, strict=True))
-        if self._after.outputs:
-            given = {v: env[v] if v in env else fixed[v] if v in fixed else tensor(v) for v in self._after.leaves}
-            env.update(zip(self._after.outputs, self._after(given, rows, like), strict=True))
-        return [env[v] for v in self._roots]
+        if e.before.outputs:
+            given = {v: fixed[v] if v in fixed else tensor(v) for v in e.before.leaves}
+            made = [t.contiguous() for t in e.before(given, rows, like)]
+            env.update(zip(e.before.outputs, made, strict=True))
+        if self.products is not None and e.products is not None:
+            results = self.products([*bases, *(t.data_ptr() for t in env.values())])
+            env.update(zip(e.products.results, results, strict=True))
+        if e.after.outputs:
+            given = {v: env[v] if v in env else fixed[v] if v in fixed else tensor(v) for v in e.after.leaves}
+            env.update(zip(e.after.outputs, e.after(given, rows, like), strict=True))
+        return [env[v] for v in e.roots]

@@ -23,7 +23,7 @@ __all__ = ["Folded", "LoopInputs", "LoopRunner", "around", "hoisted", "torch_loo
 class LoopInputs(NamedTuple):
     """What a loop runs on: tensors without time, with rows, with time and rows, and the state.
 
-    Where nothing is differentiated, a kernel takes None for a state of zeros.
+    A kernel takes None for a state of zeros.
     """
 
     once: list[Tensor]
@@ -146,9 +146,17 @@ def torch_loop(problem: Problem, program: Program, inputs: LoopInputs) -> tuple[
     steps, batch = problem.x.shape[:2]
     clock = problem.x.new_zeros(steps, batch, 1)
     inner = Problem(
-        cell, clock, tuple(s for s in inputs.state if s is not None), tuple(inputs.call), tuple(inputs.steps),
+        cell, clock, _states(problem, inputs), tuple(inputs.call), tuple(inputs.steps),
         problem.lengths, problem.reverse, problem.keep_states,
     )  # fmt: skip
     y, final, states = reference(inner)
     outputs = [o.reshape(steps, batch, *s) for o, s in zip(y.split(cell.sizes, 2), cell.shapes, strict=True)]
     return outputs, final, states
+
+
+def _states(problem: Problem, inputs: LoopInputs) -> State:
+    given = [s for s in inputs.state if s is not None]
+    if len(given) == len(inputs.state):
+        return tuple(given)
+    x = problem.x
+    return problem.cell.initial_state(x.shape[1], device=x.device, dtype=x.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,11 +13,9 @@ from recurra.compiler.kernel import Kernel, compile_loops
 from recurra.compiler.plan import Plan
 from recurra.compiler.products import begin_to_build
 from recurra.scan.epilogue import Epilogue
-from recurra.scan.workspace import Form, Layout
+from recurra.scan.workspace import Form
 
 __all__ = ["Compiled", "Kernels"]
-
-_MOST_LAYOUTS = 256
 
 
 class Kernels:
@@ -78,7 +76,8 @@ class Compiled:
         self.carries = [*backward.carried, *backward.histories]
         self.turns = [1] * len(backward.carried) + [-1] * len(backward.histories)
         """Masks for the slots of what is carried."""
-        self._layouts: dict[Any, Layout] = {}
+        self.calls: dict[Any, Any] = {}
+        """Calls of the kernels that have been prepared, by their kind and sizes."""
         self.once = sorted(derived.epilogue_once)
         self.late = sorted(derived.epilogue_steps)
         self._leaves = [*p.staged.leaves, *p.kept, *held]
@@ -89,28 +88,13 @@ class Compiled:
         dtype = {"real": self._dtype, "int": torch.int64, "bool": torch.bool}[v.kind]
         return Form(slots, tuple(abs(n) for n in v.shape if n != -1), dtype)
 
-    def kept(self, steps: int, batch: int) -> Layout:
-        """Return what the forward of a training step keeps: the history of every state, and what it saves."""
-        return self._layout(steps, batch, self.kept_forms)
-
-    def carried(self, steps: int, batch: int) -> Layout:
-        """Return what the backward works with: what it carries from step to step, in two slots in turn or with its
-        history, and what it writes for the epilogue."""
-        return self._layout(steps, batch, self._carried)
-
-    def _layout(self, steps: int, batch: int, form: Callable[[int], list[Form]]) -> Layout:
-        key = (steps, batch, form)
-        if key not in self._layouts:
-            if len(self._layouts) >= _MOST_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[key] = Layout(form(steps), batch)
-        return self._layouts[key]
-
     def kept_forms(self, steps: int) -> list[Form]:
-        """Return the values of `kept`."""
+        """Return what the forward of a training step keeps: the history of every state, and what it saves."""
         return [Form(steps + 1, f.shape, f.dtype) for f in self.states] + [self.form(v, steps) for v in self.saved]
 
-    def _carried(self, steps: int) -> list[Form]:
+    def carried_forms(self, steps: int) -> list[Form]:
+        """Return what the backward works with: what it carries from step to step, in two slots in turn or with its
+        history, and what it writes for the epilogue."""
         forms = [self.form(c.before, 2) for c in self.backward.carried]
         forms += [self.form(c.before, steps + 1) for c in self.backward.histories]
         return forms + [self.form(v, steps) for v in self.inner]

@@ -146,7 +146,6 @@ def _(
     cell = _Call(owner, index, reverse, x, state, own, None).problem.cell
     made = [x.new_empty(steps, batch, *cell.output_shape), *(torch.empty_like(s) for s in state)]
     if train:
-        # Not `compiled.kept`, which remembers sizes: here they may be symbols.
         forms = compiled.kept_forms(steps) if _direct(program) else []
         made.append(x.new_empty(Layout(forms, batch).size, dtype=torch.uint8))
     return made

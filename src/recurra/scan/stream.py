@@ -43,6 +43,7 @@ class Stream:
         ]
         self._zeros = [torch.zeros(s, dtype=d) for s, d in zip(self._state_shapes, self._state_dtypes, strict=True)]
         self._layers = [_Layer(b, batch) for b in bindings]
+        self._steps = list(dict.fromkeys((type(b.cell), type(b.cell).step) for b in bindings))
         self._known = self._versions()
 
     def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
@@ -58,6 +59,8 @@ class Stream:
         if not x.is_contiguous() or torch.is_grad_enabled() or x.is_neg() or mode() is not None:
             return None
         if not self._owner.holds() or self._versions() != self._known:
+            return None
+        if any(kind.step is not step for kind, step in self._steps):
             return None
         new = [torch.empty_like(s) for s in self._zeros]  # the fastest of the ways to get new memory
         old_at = [s.data_ptr() for s in given]
@@ -129,7 +132,7 @@ def prepare_stream(owner: Any, cells: Sequence[Cell], x: Tensor) -> Stream | Non
     bindings: list[Binding] = []
     for cell in cells:
         found = bound(cell)
-        if found is None or found.once is None or not found.zeros or found.dtype is not x.dtype:
+        if found is None or found.once is None or not found.zeros or not found.fits(x, None):
             return None
         if any(t.is_inference() for t in found.tensors):  # these have no version, so writes to them cannot be seen
             return None

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from recurra.compiler.words import Address
+
 __all__ = ["Form", "Layout", "Place"]
 
 _LINE = 64
@@ -28,25 +30,21 @@ class Form(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a value lies, its slots one after another: an address, numbers in a row, and the memory with the offset in
-    it."""
+    """Where a value lies, its slots one after another, and the numbers in a row."""
 
-    at: int
+    at: Address
     width: int
     form: Form
     batch: int
-    memory: Tensor
-    offset: int
 
     def part(self, start: int, slots: int) -> Place:
         """Return some of the slots."""
         skip = start * self.batch * self.width * self.form.dtype.itemsize
-        form = Form(slots, self.form.shape, self.form.dtype)
-        return Place(self.at + skip, self.width, form, self.batch, self.memory, self.offset + skip)
+        return Place(self.at.after(skip), self.width, Form(slots, self.form.shape, self.form.dtype), self.batch)
 
-    def tensor(self) -> Tensor:
-        """Return the value, `(slots, B, *shape)`, a view of the memory."""
-        flat = self.memory[self.offset : self.offset + self.form.size(self.batch)]
+    def tensor(self, memory: Tensor) -> Tensor:
+        """Return the value, `(slots, B, *shape)`, a view of the memory that it lies in."""
+        flat = memory[self.at.offset : self.at.offset + self.form.size(self.batch)]
         return flat.view(self.form.dtype).view(self.form.slots, self.batch, *self.form.shape)
 
 
@@ -61,12 +59,6 @@ class Layout:
             self._values.append((self.size, math.prod(form.shape), form))
             self.size += -(-form.size(batch) // _LINE) * _LINE
 
-    def allocate(self, zero: bool) -> Tensor:
-        """Return memory for them, filled with zeros or not at all."""
-        make = torch.zeros if zero else torch.empty
-        return make(self.size, dtype=torch.uint8)
-
-    def places(self, memory: Tensor) -> list[Place]:
-        """Return where the values lie in memory that was allocated for them."""
-        at, batch = memory.data_ptr(), self._batch
-        return [Place(at + offset, width, form, batch, memory, offset) for offset, width, form in self._values]
+    def places(self, base: int) -> list[Place]:
+        """Return where the values lie in memory whose address has the number `base`."""
+        return [Place(Address(base, offset), width, form, self._batch) for offset, width, form in self._values]

@@ -29,7 +29,7 @@ template <class R> struct Left {
 namespace product {
 inline constexpr int TALL = VECTOR_BYTES == 64 ? 12 : 6;  // rows of a tile; its width is two vectors
 inline constexpr long DEEP = 512;                          // so many steps of the sum at once: a panel stays in the cache
-inline constexpr long BROAD = 256;                         // columns that are packed at once
+inline constexpr long BROAD = 512;                         // columns that are packed at once
 template <class R> inline constexpr int WIDE = 2 * LANES<R>;
 }  // namespace product
 

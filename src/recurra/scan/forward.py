@@ -1,0 +1,149 @@
+"""The forward kernels' calls, for all calls of the same sizes: for their own sake, and as the first half of a training
+step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.compiler.words import Address
+from recurra.scan.frame import Frame, Ports, Sizes, addresses
+from recurra.scan.kernels import Compiled
+from recurra.scan.workspace import Form, Layout, Place
+
+__all__ = ["Inference", "Training", "made"]
+
+Given = Sequence[Tensor | None]
+"""What the loop runs on: once, with rows, at every step, and the states; a state of zeros may be None."""
+
+
+class Inference:
+    """The forward for its own sake: only those states are kept for all steps that are outputs."""
+
+    def __init__(self, c: Compiled, sizes: Sizes, given: Given) -> None:
+        self._compiled, self._sizes = c, sizes
+        steps, batch = sizes.steps, sizes.batch
+        states = len(given) - len(c.states)
+        self._kept = [k for k in range(len(c.states)) if k in c.aliases]
+        self._forms = [Form(steps + 1, c.states[k].shape, c.states[k].dtype) for k in self._kept]
+        turning = [k for k in range(len(c.states)) if k not in c.aliases]
+        layout = Layout([Form(2, c.states[k].shape, c.states[k].dtype) for k in turning], batch)
+        # After what is given: the workspace, states kept, final states, outputs.
+        memory = len(given)
+        places = dict(zip(turning, layout.places(memory), strict=True))
+        for n, (k, form) in enumerate(zip(self._kept, self._forms, strict=True)):
+            places[k] = Place(Address(memory + 1 + n), math.prod(form.shape), form, batch)
+        finals = memory + 1 + len(self._kept)
+        self._ends = [(batch, *f.shape) for f in c.states]
+        self._outputs = [c.form(v, steps) for v in c.own_outputs]
+        ports = _inputs(c, sizes, given)
+        for k in range(len(c.states)):
+            ports.carried(places[k], -1 if k in self._kept else 1, states + k, finals + k)
+        _results(ports, finals + len(c.states), self._outputs, batch)
+        own = Address(memory, layout.size)
+        self._frame = Frame(c.kernels["infer"], ports, len(c.plan.staged.loop_once), own, sizes, sizes.descend)
+        self._memory = layout.size + self._frame.memory
+
+    def __call__(self, given: Given, lengths: tuple[int, ...] | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Return outputs and final states."""
+        c, batch = self._compiled, self._sizes.batch
+        memory = torch.empty(self._memory, dtype=torch.uint8)
+        kept = [made(form, batch, lengths) for form in self._forms]
+        finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
+        own = [made(form, batch, lengths) for form in self._outputs]
+        self._frame.run(addresses([*given, memory, *kept, *finals, *own]), lengths)
+        first = 0 if self._sizes.descend else 1
+        outputs = [
+            own[c.own_outputs.index(o)]
+            if k is None
+            else self._clean(kept[self._kept.index(k)].narrow(0, first, self._sizes.steps), lengths)
+            for o, k in zip(c.plan.outputs, c.aliases, strict=True)
+        ]
+        return outputs, finals
+
+    def _clean(self, states: Tensor, lengths: tuple[int, ...] | None) -> Tensor:
+        """Return states after every step, without the initial ones that stand in the padding of reversed rows."""
+        if lengths is None or not self._sizes.descend:
+            return states
+        valid = torch.arange(self._sizes.steps).unsqueeze(1) < torch.tensor(lengths)
+        return torch.where(valid.reshape(*valid.shape, *(1,) * (states.dim() - 2)), states, states.new_zeros(()))
+
+
+class Training:
+    """The forward of a training step: all states are kept, and what the backward reads besides.
+
+    An output has memory of its own even where it is a state, whose history the backward reads: the caller may write
+    into it. What the backward does read is among what it has to be given, so that writing into it is noticed.
+    """
+
+    def __init__(self, c: Compiled, sizes: Sizes, given: Given) -> None:
+        self._compiled, self._sizes = c, sizes
+        steps, batch = sizes.steps, sizes.batch
+        states = len(given) - len(c.states)
+        layout = Layout(c.kept_forms(steps), batch)
+        # After what is given: what is kept, the kernel's own memory, final states, outputs.
+        memory = len(given)
+        finals = memory + 2
+        self._ends = [(batch, *f.shape) for f in c.states]
+        self._different = list(dict.fromkeys(c.plan.outputs))
+        self._outputs = [c.form(v, steps) for v in self._different]
+        held = layout.places(memory)
+        ports = _inputs(c, sizes, given)
+        for k in range(len(c.states)):
+            ports.carried(held[k], -1, states + k, finals + k)
+        _results(ports, finals + len(c.states), self._outputs, batch)
+        for place in held[len(c.states) :]:
+            ports.place(place)
+        constants = len(c.plan.staged.loop_once)
+        self._frame = Frame(c.kernels["train"], ports, constants, Address(memory + 1), sizes, sizes.descend)
+        self._size = layout.size
+
+    def __call__(
+        self, given: Given, lengths: tuple[int, ...] | None
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return outputs, final states, and what the backward has to be given."""
+        c, batch = self._compiled, self._sizes.batch
+        allocate: Callable[..., Tensor] = torch.empty if lengths is None else torch.zeros
+        kept = allocate(self._size, dtype=torch.uint8)
+        own = torch.empty(self._frame.memory, dtype=torch.uint8)
+        finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
+        new = [made(form, batch, lengths) for form in self._outputs]
+        self._frame.run(addresses([*given, kept, own, *finals, *new]), lengths)
+        found = dict(zip(self._different, new, strict=True))
+        outputs = new if len(new) == len(c.plan.outputs) else _apart([found[o] for o in c.plan.outputs])
+        return outputs, finals, [kept, *(found[o] for o in c.own_outputs)]
+
+
+def made(form: Form, batch: int, lengths: Any) -> Tensor:
+    """Return memory that will be the caller's, with zeros where the padding of rows with lengths stays."""
+    allocate: Callable[..., Tensor] = torch.empty if lengths is None else torch.zeros
+    return allocate((form.slots, batch, *form.shape), dtype=form.dtype)
+
+
+def _inputs(c: Compiled, sizes: Sizes, given: Given) -> Ports:
+    """Return ports with everything that is given but for constants and states."""
+    staged = c.plan.staged
+    first = len(staged.loop_once)
+    then = first + len(staged.loop_call)
+    ports = Ports()
+    for k, t in enumerate(given[first:then]):
+        assert t is not None
+        ports.row(first + k, math.prod(t.shape[1:]))
+    for k, (time, row) in enumerate(sizes.strides):
+        ports.step(then + k, time, row)
+    return ports
+
+
+def _results(ports: Ports, base: int, forms: Sequence[Form], batch: int) -> None:
+    for k, form in enumerate(forms):
+        width = math.prod(form.shape)
+        ports.step(base + k, batch * width, width)
+
+
+def _apart(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return outputs of which each has memory of its own."""
+    return [o.clone() if any(o is other for other in outputs[:k]) else o for k, o in enumerate(outputs)]
