@@ -21,7 +21,7 @@ import torch
 import recurra
 from recurra.layers import side_by_side
 
-SIZES = [(20, 64), (100, 64), (400, 64), (20, 128), (50, 128), (200, 128), (20, 256), (50, 256), (200, 256), (50, 512)]
+SIZES = [(100, 64), (50, 128), (200, 128), (50, 256), (200, 256), (50, 320), (50, 384), (20, 512), (50, 512), (50, 768)]
 """Steps, and units of each direction; as many inputs. One sequence."""
 
 
@@ -32,7 +32,7 @@ HEAD = [
     "gradients. A ratio is a contestant's time divided by that of the directions side by side on two threads: above 1,",
     f"these are faster. torch {torch.__version__}.",
     "",
-    "| T | H | millions of multiplications a direction | side by side, ms | one thread | two, one after the other "
+    "| T | H | thousands of weights a direction | side by side, ms | one thread | two, one after the other "
     "| torch.nn.LSTM, two | the rule takes it |",
     "|---|---|---|---|---|---|---|---|",
 ]
@@ -54,7 +54,7 @@ def main() -> None:
 def _row(steps: int, units: int, turns: int) -> str:
     x = torch.randn(steps, 1, units)
     ours, theirs = recurra.LSTM(units, units, bidirectional=True), torch.nn.LSTM(units, units, bidirectional=True)
-    rule = side_by_side._WORK
+    rule = side_by_side._WEIGHTS
 
     def run(layer: Any, threads: int, least: float) -> Callable[[], None]:
         def one() -> None:
@@ -62,7 +62,7 @@ def _row(steps: int, units: int, turns: int) -> str:
 
         def prepared() -> None:
             torch.set_num_threads(threads)
-            side_by_side._WORK = least  # type: ignore[assignment]
+            side_by_side._WEIGHTS = least  # type: ignore[assignment]
             one()
 
         return prepared
@@ -80,17 +80,17 @@ def _row(steps: int, units: int, turns: int) -> str:
                     contestant()
                 if turn >= 3:
                     times[k].append((time.perf_counter() - start) / 5)
-    side_by_side._WORK = rule
+    side_by_side._WEIGHTS = rule
     ratios = [statistics.median(b / a for a, b in zip(times[0], t, strict=True)) for t in times[1:]]
-    work = steps * (4 * units * 2 * units)
+    weights = sum(p.numel() for p in ours.parameters()) // 2
     cells = [
         steps,
         units,
-        f"{work / 1e6:.1f}",
+        f"{weights // 1000:,}",
         f"{statistics.median(times[0]) * 1e3:.2f}",
         *(f"{r:.2f}" for r in ratios),
     ]
-    return "| " + " | ".join(map(str, cells)) + f" | {'yes' if work >= rule else 'no'} |"
+    return "| " + " | ".join(map(str, cells)) + f" | {'yes' if weights >= rule else 'no'} |"
 
 
 if __name__ == "__main__":

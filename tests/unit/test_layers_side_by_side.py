@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(cpp_compiler() is None, reason="no C++ compiler 
 
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(side_by_side, "_WORK", 0)
+    monkeypatch.setattr(side_by_side, "_WEIGHTS", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

@@ -17,9 +17,9 @@ from recurra.scan import bound, mode
 
 __all__ = ["both", "worth_two_threads"]
 
-_WORK = 4_000_000
-"""Multiplications of one direction from which on a second thread wins: it has to be woken, and Python's own part of a
-call runs on one thread at a time (`benchmarks/two_directions.py`)."""
+_WEIGHTS = 800_000
+"""Weights of one direction from which on a second thread wins: they no longer lie in a processor's own cache, and the
+step waits for them. With fewer, waking a thread costs what it brings (`benchmarks/two_directions.py`)."""
 
 _NAME = "recurra-direction"
 _Made = TypeVar("_Made")
@@ -28,17 +28,18 @@ _Made = TypeVar("_Made")
 def worth_two_threads(cells: Sequence[Cell], x: Tensor) -> bool:
     """Tell whether two cells over the same input are to run side by side.
 
-    There are at least twice as many threads as rows, and there is much to do. Both have run by their kernels before: so
-    they draw no random numbers, whose order would be left to chance. And nothing that each thread has for itself is at
-    work but autograd's switches.
+    There are at least twice as many threads as rows, and the weights are many. Both have run by their kernels before,
+    so they draw no random numbers, whose order would be left to chance. And nothing that each thread has for itself is
+    at work but autograd's switches. torch.compile traces one thread only.
     """
+    if torch.compiler.is_compiling():
+        return False
     if len(cells) != 2 or threading.current_thread().name.startswith(_NAME):
         return False
-    steps, rows = x.shape[:2]
-    if torch.get_num_threads() < 2 * max(rows, 1) or any(bound(cell) is None for cell in cells):
+    if torch.get_num_threads() < 2 * max(x.shape[1], 1) or any(bound(cell) is None for cell in cells):
         return False
     weights = min(sum(p.numel() for p in cell.parameters()) for cell in cells)
-    return weights * steps * rows >= _WORK and mode() is None
+    return weights >= _WEIGHTS and mode() is None
 
 
 def both(here: Callable[[], _Made], there: Callable[[], _Made]) -> tuple[_Made, _Made]:
