@@ -1,8 +1,8 @@
 """Order and negation: pairs of sentences that a bag of words cannot tell apart, and a recurrent network can.
 
-我喜欢你 and 我不喜欢你 differ by one word, and so do 我讨厌你 and 我不讨厌你, but there it does the contrary: what 不 does
-depends on what follows. And 狗追猫 has the same words as 猫追狗. A grammar writes all such sentences; the classifier
-learns from some of them and is asked for the others, beside naive Bayes, which counts words.
+我喜欢你 and 我不喜欢你 differ by one word, and so do 我讨厌你 and 我不讨厌你, but there it does the contrary: what
+不 does depends on what follows. And 狗追猫 has the same words as 猫追狗. A grammar writes all such sentences; the
+classifier learns from some of them and is asked for the others, beside naive Bayes, which counts words.
 
 python examples/word_order.py [--out FOLDER]
 """
@@ -36,7 +36,7 @@ def judgements() -> Iterator[tuple[str, str]]:
 
 
 def chases() -> Iterator[tuple[str, str]]:
-    """Yield sentences like 狗追猫 and 猫追狗, and whether the larger one runs after the smaller: by the order above."""
+    """Yield sentences like 狗追猫 and 猫追狗, and which animal comes first in the list above."""
     for a, b in itertools.permutations(range(len(ANIMALS)), 2):
         for verb in ("追", "赶", "找", "看", "叫"):
             yield f"{ANIMALS[a]}{verb}{ANIMALS[b]}", "forwards" if a < b else "backwards"

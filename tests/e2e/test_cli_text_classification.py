@@ -117,6 +117,19 @@ def test_it_begins_from_given_vectors_and_reads_capitals_as_small(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("task", "sample"), [("text-classification", "tiny-reviews"), ("tagging", "tiny-words")]
+)  # fmt: skip
+def test_tokens_may_be_unit_vectors(tmp_path: Path, task: str, sample: str) -> None:
+    words = ("train", task, "--data", sample_path(sample), "--one-hot", "--hidden-size", 4, "--steps", 1)
+    code, _, stderr = call(*words, "--out", tmp_path / "m")
+    assert code == 0, stderr
+    model = recurra.load(tmp_path / "m")
+    assert model.predict("a film")
+    assert "one of unit vectors" in refused("similar", tmp_path / "m", "a")
+    assert "leave out --one-hot or --vectors" in refused(*words, "--out", tmp_path / "no", "--vectors", "v")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("text,label\na,x\nb,x\n", "expected at least two classes, got x alone"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError, ShapeError
-from recurra.networks.embedding import Embedding
+from recurra.networks.embedding import Embedding, OneHot
 
 __all__ = ["ColumnEmbedding"]
 
@@ -17,19 +17,31 @@ class ColumnEmbedding(nn.Module):
     """x = [E_0 i_0, E_1 i_1, ...]: `(..., columns)` int64 -> `(..., size)`; or of a single column, `(...)` int64.
 
     symbols: how many symbols each column has; sizes: the size of each one's vectors, which begin from N(0, std^2);
-    dropout: on the vectors, while training.
+    dropout: on the vectors, while training; one_hot: the first column is of unit vectors, whatever its size was to be.
     """
 
-    def __init__(self, symbols: Sequence[int], sizes: Sequence[int], *, std: float = 0.1, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        symbols: Sequence[int],
+        sizes: Sequence[int],
+        *,
+        std: float = 0.1,
+        dropout: float = 0.0,
+        one_hot: bool = False,
+    ) -> None:
         super().__init__()
         if not symbols or len(symbols) != len(sizes):
             raise ArgumentError(
                 f"expected a size for each of at least one column, got {len(sizes)} sizes for {len(symbols)} columns"
             )
-        self.columns = nn.ModuleList(Embedding(n, size, std) for n, size in zip(symbols, sizes, strict=True))
+        columns = [
+            OneHot(n) if one_hot and not i else Embedding(n, size, std)
+            for i, (n, size) in enumerate(zip(symbols, sizes, strict=True))
+        ]
+        self.columns = nn.ModuleList(columns)
         self.dropout = nn.Dropout(dropout)
         self.symbols = symbols[0]
-        self.size = sum(sizes)
+        self.size = sum(column.size for column in columns)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Look all columns up."""

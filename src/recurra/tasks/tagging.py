@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -13,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps, Trainable
-from recurra.core.errors import ArgumentError, CorruptError, DataError
+from recurra.core.errors import ArgumentError, DataError
 from recurra.data import Span, TaggedSentence, read_tagged, spans
 from recurra.data.ragged_batches import batch_order, padded
-from recurra.data.spelling import Spelling
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_scores import FrequentTag, tag_scores
 from recurra.data.word_vectors import WordVectors
@@ -25,58 +23,56 @@ from recurra.learning import ModelFolder, restore_weights
 from recurra.tasks.contract import (
     LOOKED_THROUGH,
     CellChoice,
-    LearningOptions,
     Task,
     WholeSequences,
-    check_fields,
     check_size,
     choose_cell,
     full_rows,
     read_options,
     recall_cell,
 )
-from recurra.tasks.text import Tagger, place_vectors, pretrained, vectors_record
+from recurra.tasks.text import (
+    Tagger,
+    TextOptions,
+    begin,
+    check_origin,
+    fingerprint,
+    model_readme,
+    place_vectors,
+    read_again,
+    text_option,
+)
 
 __all__ = ["TaggedText", "Tagging", "TaggingOptions"]
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
-class TaggingOptions(LearningOptions):
+class TaggingOptions(TextOptions):
     """What a tagger is made of, and how its data is written."""
 
-    format: Literal["auto", "columns", "conllu", "slash", "segmented"] = _option(
+    format: Literal["auto", "columns", "conllu", "slash", "segmented"] = text_option(
         "auto", "how files are written: auto, columns, conllu, slash or segmented"
     )
-    scheme: Literal["auto", "none", "bio", "iob1", "bioes", "bmes", "sbe"] = _option(
+    scheme: Literal["auto", "none", "bio", "iob1", "bioes", "bmes", "sbe"] = text_option(
         "auto", "how tags spell spans: auto, none, bio, iob1, bioes, bmes or sbe"
     )
-    features: bool = _option(True, "inputs too: of characters the pairs with their neighbours, of words the spelling")
-    lower: bool = _option(False, "look tokens up in small letters")
-    zeros: bool = _option(False, "look tokens up with every digit as 0")
-    vectors: str = _option("", "file of word vectors to begin from, or a model folder; embedding_size is theirs then")
-    characters: Literal["none", "rnn", "cnn"] = _option(
+    features: bool = text_option(
+        True, "inputs too: of characters the pairs with their neighbours, of words the spelling"
+    )
+    characters: Literal["none", "rnn", "cnn"] = text_option(
         "none", "compose words of their characters too, by the cell in both directions or by filters: none, rnn or cnn"
     )
-    character_size: int = _option(25, "numbers of a character's vector; units of each direction, or filters")
-    head: Literal["crf", "softmax"] = _option("crf", "crf: the best legal sequence; softmax: each tag by itself")
-    cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
-    hidden_size: int = _option(128, "units in each layer and direction")
-    layers: int = _option(1, "layers, each in both directions (unless --one-way)")
-    dropout: float = _option(0.3, "probability of dropout of the inputs, between layers and before the output")
-    embedding_size: int = _option(100, "size of a token's vector")
-    batch_size: int = _option(32, "sentences a batch")
-    validation: float = _option(0.05, "share of the sentences, at their end, kept for validation")
-    test: float = _option(0.0, "share of the sentences, at the very end, kept for a last test")
-    min_count: int = _option(2, "tokens seen less often than this in training are unknown")
+    character_size: int = text_option(25, "numbers of a character's vector; units of each direction, or filters")
+    head: Literal["crf", "softmax"] = text_option("crf", "crf: the best legal sequence; softmax: each tag by itself")
+    dropout: float = text_option(0.3, "probability of dropout of the inputs, between layers and before the output")
+    batch_size: int = text_option(32, "sentences a batch")
+    validation: float = text_option(0.05, "share of the sentences, at their end, kept for validation")
+    test: float = text_option(0.0, "share of the sentences, at the very end, kept for a last test")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts = ("hidden_size", "layers", "embedding_size", "character_size", "batch_size", "min_count")
-        check_fields(self, counts)
+        if self.character_size < 1:
+            raise ArgumentError(f"character_size must be at least 1, got {self.character_size}")
 
 
 @dataclass(frozen=True)
@@ -126,22 +122,12 @@ class Tagging(Task):
         cell = choose_cell(options.cell, cells)
         sentences = read_tagged(paths, options.format)
         train = _split(sentences, options)["train"]
-        o, check = options, options.head == "crf"
         names = TagNames.of(
-            train, o.scheme, min_count=o.min_count, check=check, features=o.features,
-            characters=o.characters != "none", spelling=Spelling(o.lower, o.zeros),
+            train, options.scheme, min_count=options.min_count, check=options.head == "crf", features=options.features,
+            characters=options.characters != "none", spelling=options.spelling,
         )  # fmt: skip
-        vectors = pretrained(o.vectors, names.tokens.symbols) if o.vectors else None
-        if vectors is not None:
-            options = replace(o, vectors=str(Path(o.vectors).absolute()), embedding_size=vectors.vectors.shape[1])
-        config = {
-            "options": {**asdict(options), "cell": cell.spec},
-            "cell": cell.record,
-            "data": {"sha256": _digest(sentences), "sentences": len(sentences)},
-            "files": [str(path.absolute()) for path in paths],
-        }
-        if vectors is not None:
-            config["vectors"] = vectors_record(options.vectors, vectors)
+        data = {"sha256": fingerprint(sentences), "sentences": len(sentences)}
+        options, config, vectors = begin(options, cell, paths, data, names.tokens.symbols)
         torch.manual_seed(seed)
         model = cls(options, config, names, cell, seed)
         if vectors is not None:
@@ -154,11 +140,7 @@ class Tagging(Task):
         config = folder.read_config("tagging")
         cell = recall_cell(config.get("cell"), cells)
         options = read_options(TaggingOptions, config.get("options"), f"{folder.path}/config.json")
-        data, files = config.get("data"), config.get("files")
-        if not isinstance(data, dict) or not isinstance(files, list) or not {"sha256", "sentences"} <= set(data):
-            raise CorruptError(
-                f"{folder.path}/config.json does not say what was learned from: it is damaged or foreign"
-            )
+        check_origin(config, ["sentences"], folder.path)
         names = TagNames.from_json(folder.read_vocabulary())
         weights, _ = folder.read_model()
         if "file" not in cell.record:
@@ -254,28 +236,19 @@ class Tagging(Task):
     def describe(self, metrics: Mapping[str, float]) -> str:
         """Return the README of the model folder."""
         o, names = self.options, self.names
-        rows = [f"| {name.replace('_', ' ')} | {value:,.4g} |" for name, value in metrics.items()]
-        lines = [
-            "# A tagger",
-            "",
+        about = (
             f"It gives each token one of {len(names.tags)} tags (scheme `{names.scheme}`) by the head `{o.head}` over "
             f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
             f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}; "
-            f"{sum(p.numel() for p in self.network.parameters()):,} parameters. It knows {names.tokens.size:,} tokens.",
-            "",
-            f"It learned from {', '.join(Path(file).name for file in self.config['files'])}: "
-            f"{self.config['data']['sentences']:,} sentences (SHA-256 {self.config['data']['sha256'][:16]}…).",
-            "",
-            f"On the {100 * o.validation:g} % of the sentences kept for validation, which it never learned from:",
-            "",
-            "| | |",
-            "|---|---:|",
-            *rows,
-            "",
+            f"{sum(p.numel() for p in self.network.parameters()):,} parameters. It knows {names.tokens.size:,} tokens."
+        )
+        learned = f"{self.config['data']['sentences']:,} sentences"
+        verbs = (
             "`recurra predict FOLDER` tags lines of text, `recurra segment FOLDER` cuts them into words, "
-            "`recurra evaluate FOLDER` measures it again.",
-        ]
-        return "\n".join(lines)
+            "`recurra evaluate FOLDER` measures it again."
+        )
+        held = f"{100 * o.validation:g} % of the sentences"
+        return model_readme("A tagger", about, self.config, learned, held, metrics, verbs)
 
     def observed(self, paths: Sequence[Path], rows: int, steps: int) -> tuple[nn.Module, Batch]:
         """See `Observable`."""
@@ -321,11 +294,7 @@ class Tagging(Task):
 
     def _part(self, part: str) -> list[TaggedSentence]:
         """Read a part of the training run's sentences again."""
-        if part not in ("train", "validation", "test"):
-            raise ArgumentError(f"part must be train, validation or test, got {part!r}")
-        sentences = read_tagged([Path(path) for path in self.config["files"]], self.options.format)
-        if _digest(sentences) != self.config["data"]["sha256"]:
-            raise DataError(f"{', '.join(self.config['files'])} changed since the model was trained: give --data")
+        sentences = read_again(self.config, part, lambda files: read_tagged(files, self.options.format))
         return _split(sentences, self.options)[part]
 
 
@@ -334,6 +303,7 @@ def _build(options: TaggingOptions, names: TagNames, cell: type[Cell]) -> Tagger
     return Tagger(
         names, cell, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers, dropout=o.dropout,
         head=o.head, one_way=o.one_way, characters=o.characters, character_size=o.character_size,
+        one_hot=o.one_hot,
     )  # fmt: skip
 
 
@@ -389,8 +359,3 @@ def _split(sentences: Sequence[TaggedSentence], options: TaggingOptions) -> dict
     if middle < 1:
         raise DataError(f"expected sentences to learn from and to validate on, got {total}: give more")
     return {"train": [*sentences[:middle]], "validation": [*sentences[middle:end]], "test": [*sentences[end:]]}
-
-
-def _digest(sentences: Sequence[TaggedSentence]) -> str:
-    whole = json.dumps([s[:2] for s in sentences], ensure_ascii=True)
-    return hashlib.sha256(whole.encode()).hexdigest()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -19,7 +18,6 @@ from recurra.data import LabelledText, Vocabulary, read_labelled, split_words
 from recurra.data.class_scores import baselines, class_scores, confusion
 from recurra.data.ragged_batches import batch_order, padded
 from recurra.data.reliability import reliability_scores
-from recurra.data.spelling import Spelling
 from recurra.data.stratified import stratified
 from recurra.data.word_vectors import WordVectors
 from recurra.heads import fit_temperature
@@ -29,53 +27,46 @@ from recurra.tasks.contract import (
     LOOKED_THROUGH,
     CellChoice,
     Task,
-    check_fields,
     check_size,
     choose_cell,
     full_rows,
     read_options,
     recall_cell,
 )
-from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences, starting_anew
-from recurra.tasks.text import make_classifier, place_vectors, pretrained, vectors_record
+from recurra.tasks.contract.learning_choice import WholeSequences, starting_anew
+from recurra.tasks.text import (
+    TextOptions,
+    begin,
+    check_origin,
+    fingerprint,
+    learned_table,
+    make_classifier,
+    model_readme,
+    place_vectors,
+    read_again,
+    text_option,
+)
 
 __all__ = ["ClassifiedText", "TextClassification", "TextClassificationOptions"]
 
 _IGNORED = -100
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
-class TextClassificationOptions(LearningOptions):
+class TextClassificationOptions(TextOptions):
     """What a classifier is made of, and how its data is written."""
 
-    text_column: str = _option("text", "the column of the texts, in CSV, TSV and JSONL")
-    label_column: str = _option("label", "the column of the labels")
-    level: Literal["char", "word"] = _option("word", "what a token is: char or word (an ideograph is a word)")
-    lower: bool = _option(False, "read texts in small letters")
-    zeros: bool = _option(False, "read every digit as 0")
-    vectors: str = _option("", "file of word vectors to begin from, or a model folder; embedding_size is theirs then")
-    pooling: Literal["last", "mean", "max", "attention"] = _option(
+    text_column: str = text_option("text", "the column of the texts, in CSV, TSV and JSONL")
+    label_column: str = text_option("label", "the column of the labels")
+    level: Literal["char", "word"] = text_option("word", "what a token is: char or word (an ideograph is a word)")
+    pooling: Literal["last", "mean", "max", "attention"] = text_option(
         "max", "how all steps become one vector: last, mean, max or attention"
     )
-    class_weights: bool = _option(False, "let every class weigh alike in the loss, however rare it is")
-    cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
-    hidden_size: int = _option(128, "units in each layer and direction")
-    layers: int = _option(1, "layers, each in both directions (unless --one-way)")
-    dropout: float = _option(0.3, "probability of dropout between layers and before the output")
-    embedding_size: int = _option(100, "size of a token's vector")
-    batch_size: int = _option(32, "texts a batch")
-    validation: float = _option(0.1, "share of the texts of each class kept for validation")
-    test: float = _option(0.0, "share of the texts of each class kept for a last test")
-    min_count: int = _option(2, "tokens seen less often than this in training are unknown")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        counts = ("hidden_size", "layers", "embedding_size", "batch_size", "min_count")
-        check_fields(self, counts)
+    class_weights: bool = text_option(False, "let every class weigh alike in the loss, however rare it is")
+    dropout: float = text_option(0.3, "probability of dropout between layers and before the output")
+    batch_size: int = text_option(32, "texts a batch")
+    validation: float = text_option(0.1, "share of the texts of each class kept for validation")
+    test: float = text_option(0.0, "share of the texts of each class kept for a last test")
 
 
 @dataclass(frozen=True)
@@ -128,21 +119,10 @@ class TextClassification(Task):
         cell = choose_cell(options.cell, cells)
         texts = _read(paths, options)
         train = _split(texts, options, seed)["train"]
-        spelling = Spelling(options.lower, options.zeros)
-        words = (spelling(t.text) for t in train)
+        words = (options.spelling(t.text) for t in train)
         vocabulary = Vocabulary.build(words, options.level, min_count=options.min_count)
-        vectors = pretrained(options.vectors, vocabulary.symbols) if options.vectors else None
-        if vectors is not None:
-            path, size = str(Path(options.vectors).absolute()), vectors.vectors.shape[1]
-            options = replace(options, vectors=path, embedding_size=size)
-        config = {
-            "options": {**asdict(options), "cell": cell.spec},
-            "cell": cell.record,
-            "data": {"sha256": _digest(texts), "texts": len(texts), "seed": seed},
-            "files": [str(path.absolute()) for path in paths],
-        }
-        if vectors is not None:
-            config["vectors"] = vectors_record(options.vectors, vectors)
+        data = {"sha256": fingerprint(texts), "texts": len(texts), "seed": seed}
+        options, config, vectors = begin(options, cell, paths, data, vocabulary.symbols)
         torch.manual_seed(seed)
         model = cls(options, config, vocabulary, tuple(sorted({t.label for t in texts})), cell, seed)
         if vectors is not None:
@@ -155,9 +135,8 @@ class TextClassification(Task):
         config = folder.read_config("text-classification")
         cell = recall_cell(config.get("cell"), cells)
         options = read_options(TextClassificationOptions, config.get("options"), f"{folder.path}/config.json")
-        data, files, content = config.get("data"), config.get("files"), folder.read_vocabulary()
-        if not isinstance(data, dict) or not isinstance(files, list) or not {"sha256", "texts", "seed"} <= set(data):
-            raise CorruptError(f"{folder.path}/config.json does not say what was learned from: it is damaged")
+        check_origin(config, ["texts", "seed"], folder.path)
+        content = folder.read_vocabulary()
         labels, temperature = content.get("labels"), content.get("temperature", 1.0)
         if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
             raise CorruptError(f"{folder.path}/vocabulary.json has no labels: it is damaged or foreign")
@@ -216,9 +195,8 @@ class TextClassification(Task):
 
     @property
     def embedding(self) -> Embedding:
-        """The table of the tokens' vectors."""
-        assert isinstance(self.network.embed, Embedding)
-        return self.network.embed
+        """The table of the tokens' vectors. Raises ArgumentError where they are unit vectors."""
+        return learned_table(self.network.embed)
 
     def word_vectors(self) -> WordVectors:
         """Return the tokens and their vectors."""
@@ -226,7 +204,7 @@ class TextClassification(Task):
 
     def pieces(self, text: str) -> list[str]:
         """Cut a text into tokens, and into the white space between words, as it is looked up."""
-        spelled = Spelling(self.options.lower, self.options.zeros)(text)
+        spelled = self.options.spelling(text)
         return list(spelled) if self.vocabulary.level == "char" else split_words(spelled)
 
     def is_token(self, piece: str) -> bool:
@@ -272,27 +250,16 @@ class TextClassification(Task):
     def describe(self, metrics: Mapping[str, float]) -> str:
         """Return the README of the model folder."""
         o = self.options
-        size = sum(p.numel() for p in self.network.parameters())
-        lines = [
-            "# A text classifier",
-            "",
+        about = (
             f"It tells which of {len(self.labels)} classes a text is of: {', '.join(self.labels[:20])}. It has "
             f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
             f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}, pooled by `{o.pooling}`, "
-            f"{size:,} parameters, and knows {self.vocabulary.size:,} tokens.",
-            "",
-            f"It learned from {', '.join(Path(file).name for file in self.config['files'])}: "
-            f"{self.config['data']['texts']:,} texts (SHA-256 {self.config['data']['sha256'][:16]}…).",
-            "",
-            f"On the {100 * o.validation:g} % of each class kept for validation, which it never learned from:",
-            "",
-            "| | |",
-            "|---|---:|",
-            *(f"| {name.replace('_', ' ')} | {value:,.4g} |" for name, value in metrics.items()),
-            "",
-            "`recurra predict FOLDER` classifies lines of text, `recurra evaluate FOLDER` measures it again.",
-        ]
-        return "\n".join(lines)
+            f"{sum(p.numel() for p in self.network.parameters()):,} parameters, and knows {self.vocabulary.size:,} "
+            "tokens."
+        )
+        learned, held = f"{self.config['data']['texts']:,} texts", f"{100 * o.validation:g} % of each class"
+        verbs = "`recurra predict FOLDER` classifies lines of text, `recurra evaluate FOLDER` measures it again."
+        return model_readme("A text classifier", about, self.config, learned, held, metrics, verbs)
 
     def observed(self, paths: Sequence[Path], rows: int, steps: int) -> tuple[nn.Module, Batch]:
         """See `Observable`: the class is told at the last step."""
@@ -310,11 +277,7 @@ class TextClassification(Task):
 
     def _part(self, part: str) -> list[LabelledText]:
         """Read a part of the training run's texts again."""
-        if part not in ("train", "validation", "test"):
-            raise ArgumentError(f"part must be train, validation or test, got {part!r}")
-        texts = _read([Path(path) for path in self.config["files"]], self.options)
-        if _digest(texts) != self.config["data"]["sha256"]:
-            raise DataError(f"{', '.join(self.config['files'])} changed since the model was trained: give --data")
+        texts = read_again(self.config, part, lambda files: _read(files, self.options))
         return _split(texts, self.options, self.config["data"]["seed"])[part]
 
 
@@ -377,7 +340,7 @@ def _build(options: TextClassificationOptions, symbols: int, classes: int, cell:
     o = options
     return make_classifier(
         cell, symbols, classes, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers,
-        dropout=o.dropout, one_way=o.one_way, pooling=o.pooling,
+        dropout=o.dropout, one_way=o.one_way, pooling=o.pooling, one_hot=o.one_hot,
     )  # fmt: skip
 
 
@@ -394,7 +357,3 @@ def _split(
     texts: Sequence[LabelledText], options: TextClassificationOptions, seed: int
 ) -> dict[str, list[LabelledText]]:
     return stratified(texts, validation=options.validation, test=options.test, seed=seed)
-
-
-def _digest(texts: Sequence[LabelledText]) -> str:
-    return hashlib.sha256(json.dumps([t[:2] for t in texts]).encode()).hexdigest()

@@ -1,7 +1,32 @@
-"""What the tasks over text share: their networks, and pretrained vectors."""
+"""What the tasks over text share: their options, their networks, pretrained vectors, what they learned from."""
 
 from recurra.tasks.text.classifier import make_classifier
-from recurra.tasks.text.pretrained import HasVectors, place_vectors, pretrained, vectors_of, vectors_record
+from recurra.tasks.text.options import TextOptions, text_option
+from recurra.tasks.text.origin import begin, check_origin, fingerprint, model_readme, read_again
+from recurra.tasks.text.pretrained import (
+    HasVectors,
+    learned_table,
+    place_vectors,
+    pretrained,
+    vectors_of,
+    vectors_record,
+)
 from recurra.tasks.text.tagger import Tagger
 
-__all__ = ["HasVectors", "Tagger", "make_classifier", "place_vectors", "pretrained", "vectors_of", "vectors_record"]
+__all__ = [
+    "HasVectors",
+    "Tagger",
+    "TextOptions",
+    "begin",
+    "check_origin",
+    "fingerprint",
+    "learned_table",
+    "make_classifier",
+    "model_readme",
+    "place_vectors",
+    "pretrained",
+    "read_again",
+    "text_option",
+    "vectors_of",
+    "vectors_record",
+]

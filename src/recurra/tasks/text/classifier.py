@@ -6,7 +6,7 @@ from typing import Literal
 
 from recurra.core import Cell
 from recurra.layers import Recurrent
-from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
+from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, OneHot, Readout
 
 __all__ = ["make_classifier"]
 
@@ -22,10 +22,15 @@ def make_classifier(
     dropout: float,
     one_way: bool,
     pooling: Literal["last", "mean", "max", "attention"],
+    one_hot: bool = False,
 ) -> ManyToOne:
-    """Return the network: embedding, a stack of any cell, in both directions or one way, pooling, a linear readout."""
+    """Return the network: embedding, a stack of any cell, in both directions or one way, pooling, a linear readout.
+
+    one_hot: symbols are unit vectors, and embedding_size is not asked.
+    """
+    embed = OneHot(symbols) if one_hot else Embedding(symbols, embedding_size)
     recurrent = Recurrent(
-        cell, embedding_size, hidden_size, layers,
+        cell, embed.size, hidden_size, layers,
         bidirectional=not one_way, dropout=dropout if layers > 1 else 0.0, batch_first=True,
     )  # fmt: skip
     size = recurrent.output_size
@@ -38,5 +43,4 @@ def make_classifier(
             pooled = MaxPooling(size)
         case "attention":
             pooled = AttentionPooling(size, hidden_size)
-    embed = Embedding(symbols, embedding_size)
     return ManyToOne(embed, recurrent, pooled, Readout(pooled.output_size, classes, dropout))

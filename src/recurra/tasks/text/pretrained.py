@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 from recurra.core.errors import ArgumentError, DataError
 from recurra.data import Vocabulary
 from recurra.data.word_vectors import WordVectors, read_vectors
 from recurra.networks import Embedding
 
-__all__ = ["HasVectors", "place_vectors", "pretrained", "vectors_of", "vectors_record"]
+__all__ = ["HasVectors", "learned_table", "place_vectors", "pretrained", "vectors_of", "vectors_record"]
 
 
 @runtime_checkable
@@ -59,6 +60,13 @@ def place_vectors(embedding: Embedding, words: Sequence[str], vectors: WordVecto
     table = torch.from_numpy(vectors.vectors)
     embedding.weight.mul_(table.square().mean().sqrt() / embedding.weight.square().mean().sqrt())
     embedding.weight[[at[word] for word in vectors.words]] = table.to(embedding.weight.dtype)
+
+
+def learned_table(embed: nn.Module) -> Embedding:
+    """Return an embedding as the table that it is. Raises ArgumentError for unit vectors."""
+    if not isinstance(embed, Embedding):
+        raise ArgumentError("expected a model that learned vectors, got one of unit vectors: train without --one-hot")
+    return embed
 
 
 def vectors_of(model: object) -> WordVectors:

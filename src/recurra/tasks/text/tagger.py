@@ -25,6 +25,7 @@ from recurra.networks import (
     Synchronous,
 )
 from recurra.tasks.contract import starting_anew
+from recurra.tasks.text.pretrained import learned_table
 
 __all__ = ["Tagger"]
 
@@ -34,7 +35,8 @@ class Tagger(nn.Module):
 
     names: what the tokens, their features and the tags are. characters: how a word's vector is composed of its
     characters, if at all (`names` has their numbers then): `rnn` by the same cell in both directions, `cnn` by filters.
-    character_size: numbers of a character's vector, units of each direction, or filters.
+    character_size: numbers of a character's vector, units of each direction, or filters. one_hot: words are unit
+    vectors.
     """
 
     def __init__(
@@ -50,11 +52,12 @@ class Tagger(nn.Module):
         one_way: bool,
         characters: Literal["none", "rnn", "cnn"],
         character_size: int,
+        one_hot: bool = False,
     ) -> None:
         super().__init__()
         more, size = names.features.sizes, len(names.tags)
         own = [embedding_size, *[max(1, embedding_size // len(more))] * len(more)] if more else [embedding_size]
-        table = ColumnEmbedding([names.tokens.size, *more], own, dropout=dropout)
+        table = ColumnEmbedding([names.tokens.size, *more], own, dropout=dropout, one_hot=one_hot)
         embed = table
         if characters != "none":
             embed = ComposedWords(table, _composer(characters, names, cell, character_size))
@@ -67,13 +70,11 @@ class Tagger(nn.Module):
 
     @property
     def words(self) -> Embedding:
-        """The table of the words' own vectors."""
+        """The table of the words' own vectors. Raises ArgumentError where they are unit vectors."""
         embed = self.scores.embed
         table = embed.table if isinstance(embed, ComposedWords) else embed
         assert isinstance(table, ColumnEmbedding)
-        words = table.columns[0]
-        assert isinstance(words, Embedding)
-        return words
+        return learned_table(table.columns[0])
 
     def forward(self, batch: Batch) -> tuple[Tensor, Any]:
         """Return the scores `(B, T, K)` and the state."""

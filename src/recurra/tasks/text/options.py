@@ -1,0 +1,51 @@
+"""The options that the tasks over labelled text have in common: how tokens are read, and what the network is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from recurra.core.errors import ArgumentError
+from recurra.data.spelling import Spelling
+from recurra.tasks.contract import LearningOptions, check_fields
+
+__all__ = ["TextOptions", "text_option"]
+
+_COUNTS = ("hidden_size", "layers", "embedding_size", "batch_size", "min_count")
+
+
+def text_option(default: Any, text: str) -> Any:
+    """Return a field of an options dataclass, with the help text of its flag."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TextOptions(LearningOptions):
+    """What the options of a task over labelled text begin with; it checks a subclass's words and shares too."""
+
+    lower: bool = text_option(False, "look tokens up in small letters")
+    zeros: bool = text_option(False, "look tokens up with every digit as 0")
+    vectors: str = text_option(
+        "", "file of word vectors to begin from, or a model folder; embedding_size is theirs then"
+    )
+    one_hot: bool = text_option(False, "tokens as unit vectors, as in the tutorials, and not as learned ones")
+    cell: str = text_option("lstm", "a registered cell, or FILE.py:Class for your own")
+    hidden_size: int = text_option(128, "units in each layer and direction")
+    layers: int = text_option(1, "layers, each in both directions (unless --one-way)")
+    dropout: float = text_option(0.3, "probability of dropout")
+    embedding_size: int = text_option(100, "size of a token's vector")
+    batch_size: int = text_option(32, "sequences a batch")
+    validation: float = text_option(0.1, "share kept for validation")
+    test: float = text_option(0.0, "share kept for a last test")
+    min_count: int = text_option(2, "tokens seen less often than this in training are unknown")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, _COUNTS)
+        if self.one_hot and self.vectors:
+            raise ArgumentError("unit vectors are not learned: leave out --one-hot or --vectors")
+
+    @property
+    def spelling(self) -> Spelling:
+        """How tokens are written before they are looked up."""
+        return Spelling(self.lower, self.zeros)
