@@ -128,8 +128,8 @@ class EKF:
                 noise.diagonal().fill_(self.noise.at(count))
                 change = covariance.measure(h, noise, innovation, self.process.at(count))
                 # Past the version counter: graphs of past steps may see the weights as they are now.
-                parts = zip(parameters.values(), change.to(stepper.like.dtype).split(sizes), strict=True)
-                torch._foreach_add_([p.data for p in parameters.values()], [d.view_as(p) for p, d in parts])
+                for p, part in zip(parameters.values(), change.to(stepper.like.dtype).split(sizes), strict=True):
+                    p.data.add_(part.view_as(p))
                 count += 1
         for p in parameters.values():
             torch.autograd.graph.increment_version(p)

@@ -197,7 +197,7 @@ class ForwardMode:
         """Learn from a block of steps."""
         batch = inputs.shape[1]
         begun: list[tuple[Tensor, list[Tensor]]] = []
-        with torch.no_grad(), stepper.plainly():
+        with torch.no_grad():  # by whatever runs the layers best: these are states, and nothing is differentiated
             for t in span:
                 begun.append(stepper.form.pack(state))
                 if active[t] is None or active[t].numel():  # pyright: ignore[reportOptionalMemberAccess]
@@ -214,20 +214,19 @@ class ForwardMode:
         x = inputs[span.start : span.stop].flatten(0, 1)[live]
         numbers = torch.cat([n for n, _ in begun])[live]
         others = [torch.cat(column)[live] for column in zip(*(o for _, o in begun), strict=True)]
-        made = self.linearise(stepper, x, numbers, others, self.names(stepper))
-        total = made.y.new_zeros(())
-        counts = running.sum(1).tolist()
-        for t, y in zip(span, made.y.split(counts), strict=True):
-            if len(y):
-                total = total + loss(y, target_rows(targets, t, active[t]))
+        # The losses have a graph of their own, in which all rows share the parameters: far less to differentiate.
+        before = numbers.detach().requires_grad_()
+        with stepper.plainly(), torch.enable_grad():
+            y, _ = stepper.step(x, stepper.form.unpack(before, others))
+        outputs = zip(span, y.split(running.sum(1).tolist()), strict=True)
+        total = torch.stack([loss(y, target_rows(targets, t, active[t])) for t, y in outputs if len(y)]).sum()
         pulls = numbers.new_zeros(len(span) * batch, numbers.shape[1])
         direct: dict[str, Tensor] = {}
         if total.requires_grad:
-            own, shared = list(made.own.values()), list(made.shared.values())
-            pull, *grads = derivatives(total, [made.before, *own, *shared])
+            pull, *grads = derivatives(total, [before, *stepper.parameters.values()])
             pulls[live] = pull
-            direct = {n: g.sum(0) for n, g in zip(made.own, grads, strict=False)}
-            direct |= dict(zip(made.shared, grads[len(own) :], strict=True))
+            direct = dict(zip(stepper.parameters, grads, strict=True))
+        made = self.linearise(stepper, x, numbers, others, self.names(stepper))
         jacobians, influence = self.jacobians(stepper, x, others, made, influence)
         whole = _spread_out(jacobians, live, running.numel())
         influence, carried = influence.advance(whole, pulls.view(len(span), batch, -1))
@@ -319,12 +318,16 @@ def free_memory() -> float:
 
 def _derivatives(made: Linearised, layout: Layout) -> Jacobians:
     rows = len(made.after)
+    own = list(made.own.values())
+    if own and torch.equal(layout.state_colours, layout.weight_colours):  # diagonal cells: the same products give both
+        by_state, *found = derivatives(made.after, [made.before, *own], layout.seeds(True, rows, made.after))
+        return Jacobians(by_state, torch.cat([g.reshape(len(by_state), rows, -1) for g in found], 2))
     by_state = derivatives(made.after, [made.before], layout.seeds(True, rows, made.after))[0]
-    if not made.own or not len(layout.sparsity.sets):
+    if not own or not len(layout.sparsity.sets):
         size = len(layout.sparsity.member)
         return Jacobians(by_state, by_state.new_zeros(0, rows, size))
     seeds = layout.seeds(False, rows, made.after)
-    found = derivatives(made.after, list(made.own.values()), seeds)
+    found = derivatives(made.after, own, seeds)
     return Jacobians(by_state, torch.cat([g.reshape(len(seeds), rows, -1) for g in found], 2))
 
 
@@ -333,7 +336,7 @@ def _differs(true: Tensor, said: Tensor) -> Tensor:
     if not true.shape[1]:
         return torch.zeros(len(true), dtype=torch.bool, device=true.device)
     bound = 256 * torch.finfo(true.dtype).eps * true.abs().amax(1).clamp_min(torch.finfo(true.dtype).tiny)
-    return (true - said).abs().amax(1) > bound
+    return (true - said).abs_().amax(1) > bound
 
 
 def _spread_out(j: Jacobians, live: Tensor, rows: int) -> Jacobians:

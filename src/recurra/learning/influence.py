@@ -52,6 +52,9 @@ class Layout:
         self.state_colours = colours(sparsity.heard.T)
         self.weight_colours = colours(sets)
         self.classes = _classes(sparsity, reached)
+        self._heard_at = _places(sparsity.heard.T, self.state_colours)
+        self._reached_at = _places(sets, self.weight_colours)
+        self._member = torch.where(sparsity.member < 0, len(sets), sparsity.member)
 
     @property
     def entries(self) -> int:
@@ -68,13 +71,12 @@ class Layout:
 
     def against(self, jacobians: Jacobians, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `w` `(R, n)` times the Jacobians is by this structure: `(R, n)` and `(R, p)`."""
-        heard = self.sparsity.heard
-        packed = jacobians.state[self.state_colours]
-        by_state = torch.einsum("ri,irj->rj", w, packed * heard[:, None])
-        by_weights = jacobians.weights.new_zeros(jacobians.weights.shape[1:])
-        for c in self.classes:
-            lines = self.immediate(c, jacobians)
-            by_weights[:, c.columns.flatten()] = torch.einsum("rud,rudc->ruc", w[:, c.now], lines).flatten(1)
+        padded = torch.cat([w, w.new_zeros(len(w), 1)], 1)
+        by_state = torch.einsum("rkj,krj->rj", padded[:, self._heard_at[:, :-1]], jacobians.state)
+        by_weights = jacobians.weights.new_zeros(()).expand(jacobians.weights.shape[1:])
+        for places, line in zip(self._reached_at, jacobians.weights, strict=True):
+            more = padded[:, places].index_select(1, self._member).mul_(line)
+            by_weights = by_weights + more if len(self._reached_at) > 1 else more
         return by_state, by_weights
 
     def immediate(self, c: _Class, jacobians: Jacobians) -> Tensor:
@@ -178,15 +180,27 @@ class Influence:
         return Influence(layout, blocks), gradient
 
 
+def _places(groups: Tensor, colours: Tensor) -> Tensor:
+    """Return which number of each group `(G, n)` has each colour, n for none: `(K, G + 1)`, the last group empty."""
+    count, n = int(colours.max()) + 1 if groups.numel() else 0, groups.shape[1]
+    places = torch.full((count, len(groups) + 1), n, device=groups.device)
+    group, number = groups.nonzero(as_tuple=True)
+    places[colours[number], group] = number
+    return places
+
+
 def _pulled(c: _Class, block: Tensor, moves: Tensor, new: Tensor, pulls: Tensor) -> Tensor:
     """Return Σ_t pull_t · (influence before step t) `(U, c)`, going backwards. moves: `(T, B, U, r, r)`; new:
     `(T, B, U, d, c)`; pulls: `(T, B, U, r)`; U may be 1 in moves and pulls."""
     units = len(c.columns)
+    if len(pulls) == 1:
+        return _contract(pulls.expand(-1, -1, units, -1), block[None])
     pull = torch.zeros_like(pulls[0])
     late: list[Tensor] = []
-    for t in reversed(range(len(pulls))):
+    alone = moves.shape[-1] == 1
+    for now, move in zip(reversed(pulls.unbind()), reversed(moves.unbind()), strict=True):
         late.append(pull)
-        pull = pulls[t] + (pull.unsqueeze(-2) @ moves[t]).squeeze(-2)
+        pull = torch.addcmul(now, pull, move[..., 0]) if alone else now + (pull.unsqueeze(-2) @ move).squeeze(-2)
     late.reverse()
     index = c.at.expand(*new.shape[:2], -1, -1)
     reached = torch.stack(late).expand(-1, -1, units, -1).gather(3, index)
@@ -205,19 +219,30 @@ def _contract(pull: Tensor, jacobian: Tensor) -> Tensor:
 def _carried_on(c: _Class, block: Tensor, moves: Tensor, new: Tensor) -> Tensor:
     """Return D_T ... D_1 block + Σ_t D_T ... D_{t+1} new_t."""
     units, batch = len(c.columns), block.shape[0]
-    product = torch.eye(moves.shape[-1]).to(moves).expand(moves.shape[1:])
-    index = c.at[None, :, None, :].expand(batch, -1, moves.shape[-1], -1)
-    ahead: list[Tensor] = []
-    for t in reversed(range(len(moves))):
-        ahead.append(product.expand(-1, units, -1, -1).gather(3, index))
-        product = product @ moves[t]
-    ahead.reverse()
-    added = torch.cat(ahead, 3) @ new.permute(1, 2, 0, 3, 4).flatten(2, 3)
+    if len(moves) == 1:
+        return (moves[0] @ block).scatter_add_(2, c.at[None, :, :, None].expand_as(new[0]), new[0])
+    ahead, product = _products(moves)
+    index = c.at[None, None, :, None, :].expand(*new.shape[:2], -1, moves.shape[-1], -1)
+    chosen = ahead.expand(-1, -1, units, -1, -1).gather(4, index).permute(1, 2, 3, 0, 4).flatten(3)
+    added = chosen @ new.permute(1, 2, 0, 3, 4).flatten(2, 3)
     if product.shape[1] == 1 < units:  # one large product in place of many
         kept, columns = block.shape[2:]
         wide = block.transpose(1, 2).reshape(batch, kept, units * columns)
         return added + (product[:, 0] @ wide).view(batch, kept, units, columns).transpose(1, 2)
     return added + product @ block
+
+
+def _products(moves: Tensor) -> tuple[Tensor, Tensor]:
+    """Return, for each step, the product D_T ... D_{t+1} of those after it, and that of all."""
+    if moves.shape[-1] == 1:
+        ahead = torch.cat([torch.ones_like(moves[:1]), moves[1:].flip(0)]).cumprod(0).flip(0)
+        return ahead, ahead[0] * moves[0]
+    product = torch.eye(moves.shape[-1]).to(moves).expand(moves.shape[1:])
+    found: list[Tensor] = []
+    for move in reversed(moves.unbind()):
+        found.append(product)
+        product = product @ move
+    return torch.stack(found[::-1]), product
 
 
 def _classes(sparsity: Sparsity, reached: Tensor) -> list[_Class]:
