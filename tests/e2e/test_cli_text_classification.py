@@ -92,13 +92,18 @@ def test_explain_marks_what_each_word_contributed(model: Path, tmp_path: Path, m
     assert "label must be one of negative, positive" in refused(*words, "--label", "x")
 
 
-@pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
-def test_each_pooling_is_resumed_bit_for_bit(tmp_path: Path, pooling: str) -> None:
+@pytest.mark.parametrize(("pooling", "level"), [("mean", "ngrams"), ("max", "pieces"), ("attention", "char")])
+def test_each_pooling_is_resumed_bit_for_bit(tmp_path: Path, pooling: str, level: str) -> None:
+    if level == "pieces":
+        pytest.importorskip("sentencepiece")
     data = ("--data", sample_path("tiny-reviews"), *SMALL, "--pooling", pooling, "--validate-every", 2)
+    data = (*data, "--level", level, "--pieces", 50)
     for name, steps in (("whole", 8), ("cut", 4)):
         assert call(*TRAIN, *data, "--out", tmp_path / name, "--steps", steps, "--class-weights")[0] == 0
     assert call(*TRAIN, "--out", tmp_path / "cut", "--resume", "--steps", 8)[0] == 0
     assert_same_end(tmp_path / "whole", tmp_path / "cut")
+    pieces = json.loads(call("explain", tmp_path / "whole", "the film", "--json")[1])["pieces"]
+    assert "".join(piece["text"] for piece in pieces) == "the film"
 
 
 def test_it_begins_from_given_vectors_and_reads_capitals_as_small(tmp_path: Path) -> None:

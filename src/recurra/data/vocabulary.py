@@ -15,7 +15,7 @@ from torch import Tensor
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data.words import split_words
 
-__all__ = ["LEVELS", "UNKNOWN", "Level", "StreamDecoder", "Vocabulary"]
+__all__ = ["LEVELS", "UNKNOWN", "Level", "StreamDecoder", "Vocabulary", "utf8"]
 
 Level = Literal["char", "byte", "word"]
 
@@ -60,7 +60,7 @@ class Vocabulary:
             return cls(level, ())
         counts: Counter[str] = Counter()
         for text in texts:
-            _utf8(text)
+            utf8(text)
             counts.update(text if level == "char" else split_words(text))
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         kept = [symbol for symbol, count in ordered if count >= min_count]
@@ -85,12 +85,12 @@ class Vocabulary:
         Raises DataError for a lone surrogate: half a character, which no UTF-8 text can hold.
         """
         if self.level == "byte":
-            return np.frombuffer(_utf8(text), dtype=np.uint8).astype(np.int64)
+            return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int64)
         if self.level == "char":
             points = _code_points(text)
             place = np.minimum(np.searchsorted(self._points, points), len(self.symbols) - 1)
             return np.where(self._points[place] == points, place + 1, 0)
-        _utf8(text)
+        utf8(text)
         ids = self._ids
         return np.fromiter((ids.get(word, 0) for word in split_words(text)), dtype=np.int64)
 
@@ -158,16 +158,17 @@ class StreamDecoder:
         return "" if self._bytes is None else self._bytes.decode(b"", final=True)
 
 
-def _code_points(text: str) -> np.ndarray:
+def utf8(text: str) -> bytes:
+    """Return a text as UTF-8. Raises DataError for a lone surrogate: half a character."""
     try:
-        return np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
+        return text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise _surrogate(error) from error
 
 
-def _utf8(text: str) -> bytes:
+def _code_points(text: str) -> np.ndarray:
     try:
-        return text.encode("utf-8")
+        return np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
     except UnicodeEncodeError as error:
         raise _surrogate(error) from error
 

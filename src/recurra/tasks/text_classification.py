@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
-from recurra.data import LabelledText, Vocabulary, read_labelled, split_words
+from recurra.data import LabelledText, read_labelled
 from recurra.data.class_scores import baselines, class_scores, confusion
 from recurra.data.ragged_batches import batch_order, padded
 from recurra.data.reliability import reliability_scores
 from recurra.data.stratified import stratified
+from recurra.data.text_units import TextUnits
 from recurra.data.word_vectors import WordVectors
 from recurra.heads import fit_temperature
 from recurra.learning import ModelFolder, restore_weights
@@ -58,7 +59,11 @@ class TextClassificationOptions(TextOptions):
 
     text_column: str = text_option("text", "the column of the texts, in CSV, TSV and JSONL")
     label_column: str = text_option("label", "the column of the labels")
-    level: Literal["char", "word"] = text_option("word", "what a token is: char or word (an ideograph is a word)")
+    level: Literal["char", "ngrams", "word", "pieces"] = text_option(
+        "word", "what a token is: char, ngrams (of characters), word (an ideograph is one) or pieces (of words)"
+    )
+    ngram: int = text_option(3, "characters of each of the ngrams")
+    pieces: int = text_option(8000, "at most so many pieces are learned, by SentencePiece: the extra 'pieces'")
     pooling: Literal["last", "mean", "max", "attention"] = text_option(
         "max", "how all steps become one vector: last, mean, max or attention"
     )
@@ -67,6 +72,12 @@ class TextClassificationOptions(TextOptions):
     batch_size: int = text_option(32, "texts a batch")
     validation: float = text_option(0.1, "share of the texts of each class kept for validation")
     test: float = text_option(0.0, "share of the texts of each class kept for a last test")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, most in (("ngram", 16), ("pieces", 1_000_000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ArgumentError(f"{name} must be from 1 to {most:,}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -93,18 +104,18 @@ class TextClassification(Task):
         self,
         options: TextClassificationOptions,
         config: dict[str, Any],
-        vocabulary: Vocabulary,
+        units: TextUnits,
         labels: tuple[str, ...],
         cell: CellChoice,
         seed: int = 0,
     ) -> None:
         self.options = options
         self.config = config
-        self.vocabulary = vocabulary
+        self.units = units
         self.labels = labels
         self.seed = seed
         self.temperature = 1.0
-        self.network = _build(options, vocabulary.size, len(labels), cell.cell)
+        self.network = _build(options, units.size, len(labels), cell.cell)
 
     @classmethod
     def prepare(
@@ -120,13 +131,15 @@ class TextClassification(Task):
         texts = _read(paths, options)
         train = _split(texts, options, seed)["train"]
         words = (options.spelling(t.text) for t in train)
-        vocabulary = Vocabulary.build(words, options.level, min_count=options.min_count)
+        units = TextUnits.build(
+            words, options.level, min_count=options.min_count, length=options.ngram, pieces=options.pieces
+        )
         data = {"sha256": fingerprint(texts), "texts": len(texts), "seed": seed}
-        options, config, vectors = begin(options, cell, paths, data, vocabulary.symbols)
+        options, config, vectors = begin(options, cell, paths, data, units.symbols)
         torch.manual_seed(seed)
-        model = cls(options, config, vocabulary, tuple(sorted({t.label for t in texts})), cell, seed)
+        model = cls(options, config, units, tuple(sorted({t.label for t in texts})), cell, seed)
         if vectors is not None:
-            place_vectors(model.embedding, vocabulary.symbols, vectors)
+            place_vectors(model.embedding, units.symbols, vectors)
         return model
 
     @classmethod
@@ -142,11 +155,11 @@ class TextClassification(Task):
             raise CorruptError(f"{folder.path}/vocabulary.json has no labels: it is damaged or foreign")
         if type(temperature) is not float or not 0.001 < temperature < 1000:
             raise CorruptError(f"{folder.path}/vocabulary.json has no temperature: it is damaged or foreign")
-        vocabulary = Vocabulary.from_json({k: content.get(k) for k in ("level", "size", "symbols")})
+        units = TextUnits.from_json(content)
         weights, _ = folder.read_model()
         if "file" not in cell.record:
-            check_size(lambda: _build(options, vocabulary.size, len(labels), cell.cell), weights, folder.path)
-        model = cls(options, config, vocabulary, tuple(labels), cell)
+            check_size(lambda: _build(options, units.size, len(labels), cell.cell), weights, folder.path)
+        model = cls(options, config, units, tuple(labels), cell)
         restore_weights(model.network, weights, str(folder.path))
         model.temperature = temperature
         model.network.eval()
@@ -155,7 +168,7 @@ class TextClassification(Task):
     def save(self, folder: ModelFolder) -> None:
         """Write the vocabulary, the labels, and the temperature that makes probabilities of scores."""
         more = {"labels": list(self.labels), "temperature": self.temperature}
-        folder.write_vocabulary({**self.vocabulary.to_json(), **more})
+        folder.write_vocabulary({**self.units.to_json(), **more})
 
     def finish(self) -> None:
         """Fit the temperature on the validation part."""
@@ -200,23 +213,15 @@ class TextClassification(Task):
 
     def word_vectors(self) -> WordVectors:
         """Return the tokens and their vectors."""
-        return WordVectors(self.vocabulary.symbols, self.embedding.weight.detach()[1:].numpy())
+        return WordVectors(self.units.symbols, self.embedding.weight.detach()[1:].numpy())
 
-    def pieces(self, text: str) -> list[str]:
-        """Cut a text into tokens, and into the white space between words, as it is looked up."""
-        spelled = self.options.spelling(text)
-        return list(spelled) if self.vocabulary.level == "char" else split_words(spelled)
-
-    def is_token(self, piece: str) -> bool:
-        """Tell whether a piece is read: white space between words is not."""
-        return self.vocabulary.level == "char" or not piece.isspace()
+    def cut(self, text: str) -> list[tuple[str, str | None]]:
+        """Cut a text into pieces, each with the token it is looked up as; None for white space between words."""
+        return self.units.cut(self.options.spelling(text))
 
     def encode(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens."""
-        pieces = self.pieces(text)
-        ids = self.vocabulary.encode("".join(pieces)).tolist()
-        # One unknown token stands for a text without any: a sequence needs a step.
-        return [i for i, piece in zip(ids, pieces, strict=True) if self.is_token(piece)] or [0]
+        return self.units.encode(self.options.spelling(text))
 
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
         """Return accuracy, macro F1 and the confusion matrix (`true_as_taken`), beside two baselines.
@@ -254,7 +259,7 @@ class TextClassification(Task):
             f"It tells which of {len(self.labels)} classes a text is of: {', '.join(self.labels[:20])}. It has "
             f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
             f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}, pooled by `{o.pooling}`, "
-            f"{sum(p.numel() for p in self.network.parameters()):,} parameters, and knows {self.vocabulary.size:,} "
+            f"{sum(p.numel() for p in self.network.parameters()):,} parameters, and knows {self.units.size:,} "
             "tokens."
         )
         learned, held = f"{self.config['data']['texts']:,} texts", f"{100 * o.validation:g} % of each class"

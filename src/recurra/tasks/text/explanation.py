@@ -75,7 +75,7 @@ def explain(
         model.network, ids, target, steps
     )  # fmt: skip
     rest = iter(values.tolist())
-    pieces = tuple(Piece(p, next(rest) if model.is_token(p) else None) for p in model.pieces(text))
+    pieces = tuple(Piece(p, None if token is None else next(rest)) for p, token in model.cut(text))
     return Explanation(chosen, found.probabilities[chosen], method, pieces)
 
 
