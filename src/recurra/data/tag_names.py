@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recurra.core.errors import CorruptError, DataError
 from recurra.data.labelled_text import TaggedSentence
+from recurra.data.span_dictionary import SpanDictionary
 from recurra.data.spelling import Spelling
 from recurra.data.symbols import SymbolTable
 from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal
@@ -23,6 +24,7 @@ __all__ = ["TagNames"]
 _UNITS = ("characters", "words", "blanks")
 _NO_FEATURES = TokenFeatures("none", ())
 _AS_IT_IS = Spelling()
+_NO_DICTIONARY = SpanDictionary()
 _WORD_ENDS = 10
 """Characters of a word's beginning and of its end that are seen: more are looked at of no word."""
 
@@ -33,7 +35,7 @@ class TagNames:
     """The tokens, the tags, their scheme, and the unit: `characters`, `words` (as `split_words` cuts) or `blanks`.
 
     features: what else is known of each token; spelling: how it is looked up; characters: theirs, where words are
-    composed of them, else None.
+    composed of them, else None; dictionary: the spans that are looked up.
 
     Immutable; made by `of` or `from_json`.
     """
@@ -45,6 +47,7 @@ class TagNames:
     features: TokenFeatures = _NO_FEATURES
     spelling: Spelling = _AS_IT_IS
     characters: SymbolTable | None = None
+    dictionary: SpanDictionary = _NO_DICTIONARY
 
     @classmethod
     def of(
@@ -56,12 +59,13 @@ class TagNames:
         check: bool,
         features: bool = False,
         characters: bool = False,
+        dictionary: bool = False,
         spelling: Spelling = _AS_IT_IS,
     ) -> TagNames:
         """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme.
 
         features: whether to collect the features of the tokens too: of characters pairs, of words how they are spelled;
-        characters: whether to number the characters of words.
+        characters: whether to number the characters of words; dictionary: whether to collect the spans.
         """
         tags = tuple(sorted({tag for s in sentences for tag in s.tags}))
         tokens = [token for s in sentences for token in s.tokens]
@@ -71,7 +75,9 @@ class TagNames:
         letters = SymbolTable.build(tokens) if characters else None
         kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
         more = TokenFeatures.of([s.tokens for s in sentences], kind)
-        names = cls(table, tags, detect(tags) if scheme == "auto" else scheme, unit, more, spelling, letters)
+        scheme = detect(tags) if scheme == "auto" else scheme
+        known = SpanDictionary.of(sentences, scheme) if dictionary and scheme != "none" else _NO_DICTIONARY
+        names = cls(table, tags, scheme, unit, more, spelling, letters, known)
         for sentence in sentences if check else ():
             fault = names.fault(sentence.tags)
             if fault is not None:
@@ -89,7 +95,8 @@ class TagNames:
 
         Where words are composed, twenty columns more: the characters' numbers, from 1 for an unknown one; 0: no more.
         """
-        own, more = self.tokens.encode(map(self.spelling, tokens)), self.features.encode(tokens)
+        own = self.tokens.encode(map(self.spelling, tokens))
+        more = [*self.features.encode(tokens), *self.dictionary.encode(tokens)]
         if self.characters is not None:
             n = _WORD_ENDS
             ends = [token if len(token) <= 2 * n else token[:n] + token[-n:] for token in tokens]
@@ -129,6 +136,7 @@ class TagNames:
             "features": self.features.to_json(),
             "spelling": asdict(self.spelling),
             "characters": None if self.characters is None else self.characters.to_json(),
+            "dictionary": self.dictionary.to_json(),
         }
 
     @classmethod
@@ -141,8 +149,8 @@ class TagNames:
         features = TokenFeatures.from_json(data.get("features"))
         spelling = Spelling.from_json(data.get("spelling", {}))
         letters = None if data.get("characters") is None else SymbolTable.from_json(data["characters"])
-        table = SymbolTable.from_json(data.get("symbols"))
-        names = cls(table, tuple(cast("list[str]", tags)), scheme, unit, features, spelling, letters)
+        table, known = SymbolTable.from_json(data.get("symbols")), SpanDictionary.from_json(data.get("dictionary"))
+        names = cls(table, tuple(cast("list[str]", tags)), scheme, unit, features, spelling, letters, known)
         try:
             legal(names.tags, names.scheme)
         except DataError as error:

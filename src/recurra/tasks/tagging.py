@@ -59,6 +59,9 @@ class TaggingOptions(TextOptions):
     features: bool = text_option(
         True, "inputs too: of characters the pairs with their neighbours, of words the spelling"
     )
+    dictionary: bool = text_option(
+        False, "inputs too: which known spans (words, names) begin, end and go on at a token"
+    )
     characters: Literal["none", "rnn", "cnn"] = text_option(
         "none", "compose words of their characters too, by the cell in both directions or by filters: none, rnn or cnn"
     )
@@ -124,7 +127,7 @@ class Tagging(Task):
         train = _split(sentences, options)["train"]
         names = TagNames.of(
             train, options.scheme, min_count=options.min_count, check=options.head == "crf", features=options.features,
-            characters=options.characters != "none", spelling=options.spelling,
+            characters=options.characters != "none", dictionary=options.dictionary, spelling=options.spelling,
         )  # fmt: skip
         data = {"sha256": fingerprint(sentences), "sentences": len(sentences)}
         options, config, vectors = begin(options, cell, paths, data, names.tokens.symbols)

@@ -23,7 +23,7 @@ from recurra.data.text_units import TextUnits
 from recurra.data.word_vectors import WordVectors
 from recurra.heads import fit_temperature
 from recurra.learning import ModelFolder, restore_weights
-from recurra.networks import Embedding, ManyToOne
+from recurra.networks import ColumnEmbedding, Embedding, ManyToOne
 from recurra.tasks.contract import (
     LOOKED_THROUGH,
     CellChoice,
@@ -68,7 +68,7 @@ class TextClassificationOptions(TextOptions):
         "max", "how all steps become one vector: last, mean, max or attention"
     )
     class_weights: bool = text_option(False, "let every class weigh alike in the loss, however rare it is")
-    dropout: float = text_option(0.3, "probability of dropout between layers and before the output")
+    dropout: float = text_option(0.3, "probability of dropout of the inputs, between layers and before the output")
     batch_size: int = text_option(32, "texts a batch")
     validation: float = text_option(0.1, "share of the texts of each class kept for validation")
     test: float = text_option(0.0, "share of the texts of each class kept for a last test")
@@ -209,7 +209,8 @@ class TextClassification(Task):
     @property
     def embedding(self) -> Embedding:
         """The table of the tokens' vectors. Raises ArgumentError where they are unit vectors."""
-        return learned_table(self.network.embed)
+        assert isinstance(self.network.embed, ColumnEmbedding)
+        return learned_table(self.network.embed.columns[0])
 
     def word_vectors(self) -> WordVectors:
         """Return the tokens and their vectors."""

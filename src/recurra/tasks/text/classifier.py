@@ -6,7 +6,7 @@ from typing import Literal
 
 from recurra.core import Cell
 from recurra.layers import Recurrent
-from recurra.networks import AttentionPooling, Embedding, LastStep, ManyToOne, MaxPooling, MeanPooling, OneHot, Readout
+from recurra.networks import AttentionPooling, ColumnEmbedding, LastStep, ManyToOne, MaxPooling, MeanPooling, Readout
 
 __all__ = ["make_classifier"]
 
@@ -26,9 +26,10 @@ def make_classifier(
 ) -> ManyToOne:
     """Return the network: embedding, a stack of any cell, in both directions or one way, pooling, a linear readout.
 
-    one_hot: symbols are unit vectors, and embedding_size is not asked.
+    one_hot: symbols are unit vectors, and embedding_size is not asked. dropout: of the tokens' vectors, between layers
+    and before the readout. Learned vectors begin small, from N(0, 0.1^2): words too rare to be learned say little.
     """
-    embed = OneHot(symbols) if one_hot else Embedding(symbols, embedding_size)
+    embed = ColumnEmbedding([symbols], [embedding_size], dropout=dropout, one_hot=one_hot)
     recurrent = Recurrent(
         cell, embed.size, hidden_size, layers,
         bidirectional=not one_way, dropout=dropout if layers > 1 else 0.0, batch_first=True,

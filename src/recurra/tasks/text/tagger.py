@@ -29,6 +29,9 @@ from recurra.tasks.text.pretrained import learned_table
 
 __all__ = ["Tagger"]
 
+_SPAN_SIZE = 10
+"""Numbers of the vector that tells of a span in the dictionary."""
+
 
 class Tagger(nn.Module):
     """Embedding, a stack of any cell in one direction or both, and the head, which may have weights of its own.
@@ -57,7 +60,9 @@ class Tagger(nn.Module):
         super().__init__()
         more, size = names.features.sizes, len(names.tags)
         own = [embedding_size, *[max(1, embedding_size // len(more))] * len(more)] if more else [embedding_size]
-        table = ColumnEmbedding([names.tokens.size, *more], own, dropout=dropout, one_hot=one_hot)
+        looked_up = names.dictionary.sizes
+        sizes = [*own, *[_SPAN_SIZE] * len(looked_up)]
+        table = ColumnEmbedding([names.tokens.size, *more, *looked_up], sizes, dropout=dropout, one_hot=one_hot)
         embed = table
         if characters != "none":
             embed = ComposedWords(table, _composer(characters, names, cell, character_size))

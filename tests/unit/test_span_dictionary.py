@@ -1,0 +1,61 @@
+"""The spans that training met, looked up in a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from recurra.core.errors import CorruptError
+from recurra.data import TaggedSentence
+from recurra.data.span_dictionary import SpanDictionary
+from recurra.data.tag_names import TagNames
+from recurra.data.tag_schemes import Scheme
+
+
+def _cut(text: str) -> TaggedSentence:
+    """Return characters cut into words at blanks, as BMES."""
+    tags = ["S" if len(w) == 1 else "B" + "M" * (len(w) - 2) + "E" for w in text.split()]
+    return TaggedSentence(tuple(text.replace(" ", "")), tuple("".join(tags)))
+
+
+def test_the_longest_known_span_begins_ends_and_goes_on_at_a_token() -> None:
+    known = SpanDictionary.of([_cut("ab abc d bcde"), _cut("abc ab bcde d")], "bmes")
+    assert known.entries is not None
+    assert {text.replace("\t", ""): kind for text, kind in known.entries.items()} == {"ab": 0, "abc": 0, "bcde": 0}
+    begins, ends, through = known.encode("xabcde")
+    assert begins == [0, 3, 4, 0, 0, 0]  # A number is the length: there is one type. "abc" hides "ab".
+    assert ends == [0, 0, 2, 3, 0, 4]
+    assert through == [0, 0, 3, 4, 4, 0]  # Through c goes "bcde", longer than what ends there.
+    assert known.sizes == (7, 7, 7)
+    assert known.encode("") == [[], [], []]
+
+
+def test_what_a_single_sentence_says_is_not_known() -> None:
+    known = SpanDictionary.of([_cut("ab ab ab cd"), _cut("a b cd")], "bmes")
+    assert known.encode("abcd")[0] == [0, 0, 2, 0]
+
+
+def test_a_number_tells_the_most_frequent_type_and_long_spans_are_one_length() -> None:
+    def sentence(kind: str) -> TaggedSentence:
+        return TaggedSentence(("New", "York"), (f"B-{kind}", f"I-{kind}"))
+
+    long = TaggedSentence(tuple("abcdefgh"), ("B-ORG", *["I-ORG"] * 7))
+    known = SpanDictionary.of([sentence("PER"), sentence("LOC"), sentence("LOC"), long, long], "bio")
+    assert known.types == ("LOC", "ORG")
+    assert known.encode(["New", "York", "New"]) == [[2, 0, 0], [0, 2, 0], [0, 0, 0]]
+    assert known.encode("abcdefgh")[2] == [0, *[1 + 6 + 5] * 6, 0]
+
+
+@pytest.mark.parametrize(("scheme", "columns"), [("bmes", 4), ("none", 1)])
+def test_a_tagger_numbers_them_beside_its_tokens_and_they_come_back_from_json(scheme: Scheme, columns: int) -> None:
+    names = TagNames.of([_cut("ab c")] * 2, scheme, min_count=1, check=True, dictionary=True)
+    assert names.encode("abc").shape == ((3, columns) if columns > 1 else (3,))
+    assert TagNames.from_json(names.to_json()) == names
+    assert TagNames.from_json({k: v for k, v in names.to_json().items() if k != "dictionary"}).dictionary.sizes == ()
+
+
+@pytest.mark.parametrize(
+    "broken", [3, {}, {"types": ["a"], "entries": {"x": 1}}, {"types": [2], "entries": {}}, {"types": [], "entries": 1}]
+)
+def test_what_is_no_dictionary_is_told(broken: object) -> None:
+    with pytest.raises(CorruptError, match="dictionary of spans"):
+        SpanDictionary.from_json(broken)
