@@ -73,17 +73,25 @@ class Covariance:
         total = noise
         for e in each:
             total = total + e.sum(0)
-        factor = torch.linalg.cholesky(total)
+        # Joseph's form bears a gain that is only nearly the best one, so the inverse serves.
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(total))
         change = torch.zeros(h.shape[1], dtype=h.dtype, device=h.device)
         for k, (columns, g, s, e) in enumerate(zip(self.columns, own, spread, each, strict=True)):
-            gain = torch.cholesky_solve(s.transpose(1, 2), factor.expand(len(s), -1, -1)).transpose(1, 2)
+            gain = s @ inverse
             change[columns] = gain @ innovation
             # (I - K H) P, and what Joseph's form adds: K (S - H P Hᵀ) - (I - K H) P Hᵀ, times Kᵀ: rounding alone.
-            rest = torch.baddbmm(self.blocks[k], gain, s.transpose(1, 2), alpha=-1)
+            rest = _plus_product(self.blocks[k], gain, -s)
             more = torch.baddbmm(gain @ (total - e), rest, g.transpose(1, 2), alpha=-1)
-            block = torch.baddbmm(rest, more, gain.transpose(1, 2))
+            block = _plus_product(rest, more, gain)
             block = (block + block.transpose(1, 2)).mul_(0.5)
             if process:
                 block.diagonal(dim1=1, dim2=2).add_(process)
             self.blocks[k] = block
         return change
+
+
+def _plus_product(block: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return `block + a bᵀ` for `(G, c, m)`; for a single output without a product of matrices, thrice as fast."""
+    if a.shape[2] == 1:
+        return torch.addcmul(block, a, b.transpose(1, 2))
+    return torch.baddbmm(block, a, b.transpose(1, 2))

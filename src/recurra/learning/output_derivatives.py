@@ -73,7 +73,7 @@ class WindowDerivative:
         assert last.y is not None
         count = last.y.numel()
         seeds = torch.eye(count, dtype=last.y.dtype, device=last.y.device).view(count, *last.y.shape)
-        before = _numbers(last.before)
+        before = _numbers(last.before) if len(self._past) > 1 else []
         grads = derivatives(last.y, [*before, *self._leaves], seeds)
         pulls, total = grads[: len(before)], grads[len(before) :]
         for step in list(self._past)[-2::-1]:
