@@ -53,6 +53,12 @@ def _joined(g: Graph, m: int, n: int) -> list[Value]:
     return [_product(g, turned, sides), _product(g, both, weight), g.reshape(g.sum(both, [0]), (m + 2,))]
 
 
+def _columns(g: Graph, m: int, n: int) -> list[Value]:
+    a, h = _leaf(g, "a", -1, m), _leaf(g, "h", -1, n + 3)
+    turned = g.permute(a, (1, 0))
+    return [_product(g, turned, g.slice(h, 1, at, n)) for at in (0, 2)]
+
+
 def _made_before(g: Graph, m: int, n: int) -> list[Value]:
     a, x, w = _leaf(g, "a", -1, m), _leaf(g, "x", -1, n), _leaf(g, "w", m, n)
     squared = g.point("mul", a, a)
@@ -64,7 +70,7 @@ def _made_before(g: Graph, m: int, n: int) -> list[Value]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (4, 3), (7, 33), (300, 40), (12, 64)])
-@pytest.mark.parametrize("make", [_weight, _two_weights, _input, _joined, _made_before])
+@pytest.mark.parametrize("make", [_weight, _two_weights, _input, _joined, _columns, _made_before])
 def test_an_epilogue_equals_pytorchs(
     make: Callable[[Graph, int, int], list[Value]], m: int, n: int, rows: int, dtype: torch.dtype
 ) -> None:
@@ -90,6 +96,35 @@ def _run(
     strips = {v: Strip(numbers[v], v.shape[1]) for v in epilogue.read}
     call = epilogue.prepare(strips, {v: numbers[v] for v in fixed}, len(given), rows, like.dtype)
     return call([t.data_ptr() for t in given.values()], given.__getitem__, fixed, rows, like)
+
+
+def test_columns_of_a_leaf_are_read_where_they_lie() -> None:
+    roots = _columns(Graph(), 8, 16)
+    found = find_products(roots, _leaves(roots))
+    assert found is not None
+    assert found.needed == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("n", [1, 33])
+def test_where_many_rows_are_zero_they_are_left_out_of_the_sums(n: int, threads: int) -> None:
+    """What stands beside them is not looked at: NaN there changes nothing."""
+    roots = _weight(Graph(), 90, n)
+    given = _given(roots, 1100, torch.float64)
+    a, x = given.values() if next(iter(given)).shape[1] == 90 else reversed(given.values())
+    asleep = torch.rand(1100) < 0.7
+    asleep[700] = False
+    a[asleep] = 0.0
+    a[700, :-1] = 0.0  # one number is enough to be awake
+    expected = [a.T @ x, a.sum(0)]
+    x[asleep] = torch.nan
+    torch.set_num_threads(threads)
+    try:
+        found = _run(Epilogue(roots, list(given)), given, {}, 1100, a[:0])
+    finally:
+        torch.set_num_threads(1)
+    for got, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, right)
 
 
 def test_products_with_one_side_in_common_are_one_group() -> None:

@@ -51,9 +51,12 @@ class _OverRows:
 
 
 class _Left(NamedTuple):
-    """A left side (None: ones), the result, and where in it the product begins: at which row and column."""
+    """A left side (None: ones), `wide` columns of it from the `first` on, the result, and where in it the product
+    begins: at which row and column."""
 
     side: Value | None
+    first: int
+    wide: int
     result: Value
     row: int
     column: int
@@ -108,12 +111,13 @@ class Products:
         for g in self._over_rows:
             at, width = strips[g.right]
             words += (rows, width, at, width, 1, 1, len(g.lefts))
-            for side, result, row, column in g.lefts:
+            for side, first, wide, result, row, column in g.lefts:
                 across = result.shape[1] if len(result.shape) == 2 else 1
                 to = place[result].after((row * across + column) * number)
-                start, inner = (0, 1) if side is None else strips[side]
-                words += (start, 1, inner, inner, to, 1, across)
-                work += inner * width
+                strip = None if side is None else strips[side]
+                start, down = (0, 1) if strip is None else (strip.at.after(first * number), strip.width)
+                words += (start, 1, down, wide, to, 1, across)
+                work += wide * width
         for p in self._by_rows:
             at, width = strips[p.left]
             stored = _stored(p.weight, self._leaves)
@@ -170,8 +174,10 @@ def find_products(roots: Iterable[Value], leaves: Iterable[Value]) -> Products |
                 for part in _parts(right, known):
                     column = 0
                     for side in (None,) if left is None else _parts(left, known):
-                        groups.setdefault(part, _OverRows(part)).lefts.append(_Left(side, v, row, column))
-                        column += 0 if side is None else side.shape[1]
+                        whole, first = (side, 0) if side is None else _columns_of(side, known)
+                        wide = 1 if side is None else side.shape[1]
+                        groups.setdefault(part, _OverRows(part)).lefts.append(_Left(whole, first, wide, v, row, column))
+                        column += wide
                     row += part.shape[1]
                 continue
             start = 0
@@ -218,6 +224,13 @@ def _parts(v: Value, leaves: set[Value]) -> list[Value]:
     if v.op == "cat" and v not in leaves and v.attrs[0] == 1 and all(a in leaves and _rows(a) for a in v.values):
         return list(v.values)
     return [v]
+
+
+def _columns_of(v: Value, leaves: set[Value]) -> tuple[Value, int]:
+    """Return the leaf of which a value is some columns, and the first of them: they are read where they lie."""
+    if v not in leaves and v.op == "slice" and v.attrs[0] == 1 and v.attrs[2] == 1 and v.values[0] in leaves:
+        return v.values[0], v.attrs[1]
+    return v, 0
 
 
 def begin_to_build(dtype: torch.dtype) -> None:

@@ -1,7 +1,8 @@
 // Matrix products over many rows, for what follows a loop: gradients of weights, of biases and of inputs.
 //
 // Products that share their right side are computed together: a stretch of it is packed into panels once, and meets
-// every left side in register tiles. Sums over rows are products whose left side is a row of ones.
+// every left side in register tiles. Sums over rows are products whose left side is a row of ones. Where many rows of a
+// right side are zero, as where units of a cell sleep, they are left out of sums over rows: they add nothing.
 #pragma once
 
 #include <algorithm>
@@ -68,14 +69,30 @@ static inline void multiply(long rows, const R* a, long down, const R* panel, lo
     });
 }
 
-// Brings rows of a left side together k by k.
-template <class R> static inline void gather(Matrix<const R> a, long m, long rows, long k0, long deep, R* to) {
+// Brings rows of a left side together k by k; `awake` says which k, if not all from k0 on.
+template <class R>
+static inline void gather(Matrix<const R> a, long m, long rows, const long* awake, long k0, long deep, R* to) {
     constexpr long TALL = product::TALL;
+    const auto at = [&](long k) RECURRA_LAMBDA { return awake ? awake[k0 + k] : k0 + k; };
     if (rows == TALL && a.down == 1)
-        for (long k = 0; k < deep; k++) __builtin_memcpy(to + k * TALL, a.of(m, k0 + k), TALL * sizeof(R));
+        for (long k = 0; k < deep; k++) __builtin_memcpy(to + k * TALL, a.of(m, at(k)), TALL * sizeof(R));
     else
         for (long k = 0; k < deep; k++)
-            for (long i = 0; i < rows; i++) *to++ = *a.of(m + i, k0 + k);
+            for (long i = 0; i < rows; i++) *to++ = *a.of(m + i, at(k));
+}
+
+// The rows of a right side that are not zero, in order; none if at least seven of eight are not: then all may be taken.
+template <class R> static std::vector<long> few_awake(Matrix<const R> b, long K, long columns) {
+    const auto zero = [&](long k) {
+        long j = 0;
+        while (j < columns && *b.of(k, j) == R(0)) j++;  // NaN counts as something
+        return j == columns;
+    };
+    std::vector<long> awake;
+    for (long k = 0; k < K; k++)
+        if (!zero(k)) awake.push_back(k);
+    if (awake.size() * 8 >= (size_t)K * 7) awake.clear();
+    return awake;
 }
 
 // Puts a tile's sums where they belong, beside what earlier stretches have left there unless this is the first.
@@ -97,9 +114,11 @@ static inline void place(const R* z, Matrix<R> c, long m, long n, long rows, lon
             }
 }
 
-// Columns n0 to n1 of the products of several left sides, rows m0 to m1 of each, with one right side of K rows.
+// Columns n0 to n1 of the products of several left sides, rows m0 to m1 of each, with one right side: with K rows of it,
+// the first ones or those that `awake` names.
 template <class R>
-static void products(const Left<R>* lefts, long count, Matrix<const R> b, long K, long m0, long m1, long n0, long n1, bool fresh) {
+static void products(const Left<R>* lefts, long count, Matrix<const R> b, long K, const long* awake, long m0, long m1, long n0,
+                     long n1, bool fresh) {
     constexpr long W = product::WIDE<R>, TALL = product::TALL;
     static thread_local std::vector<R> panels, block;
     panels.resize(product::DEEP * (product::BROAD + W));
@@ -111,13 +130,17 @@ static void products(const Left<R>* lefts, long count, Matrix<const R> b, long K
             const long deep = std::min(product::DEEP, K - k0);
             const bool first = fresh && k0 == 0;
             for (long j = 0; j < columns; j += W)
-                pack_columns<R>(b.of(k0, from + j), b.down, b.right, deep, W, columns - j, &panels[j * deep], W);
+                if (!awake) pack_columns<R>(b.of(k0, from + j), b.down, b.right, deep, W, columns - j, &panels[j * deep], W);
+                else
+                    for (long k = 0; k < deep; k++)
+                        pack_columns<R>(b.of(awake[k0 + k], from + j), b.down, b.right, 1, W, columns - j,
+                                        &panels[j * deep + k * W], W);
             for (const Left<R>* left = lefts; left < lefts + count; left++)
                 for (long m = m0; m < std::min(left->rows, m1); m += TALL) {
                     const long rows = std::min(TALL, std::min(left->rows, m1) - m);
-                    const bool direct = left->a.at && left->a.right == 1;
+                    const bool direct = left->a.at && left->a.right == 1 && !awake;
                     if (!left->a.at) std::fill_n(block.data(), deep * rows, R(1));
-                    else if (!direct) gather(left->a, m, rows, k0, deep, block.data());
+                    else if (!direct) gather(left->a, m, rows, awake, k0, deep, block.data());
                     for (long j = 0; j < columns; j += W) {
                         if (direct) multiply<R, false>(rows, left->a.of(m, k0), left->a.down, &panels[j * deep], deep, z);
                         else multiply<R, true>(rows, block.data(), 0, &panels[j * deep], deep, z);
@@ -146,13 +169,18 @@ template <class R> static void run_products(const int64_t* w) {
             lefts.push_back({{(const R*)w[0], w[1], w[2]}, w[3], {(R*)w[4], w[5], w[6]}});
             most = std::max(most, lefts.back().rows);
         }
+        // Found for all columns at once, so that the order of sums does not depend on how threads share them.
+        const bool sums = std::all_of(lefts.begin(), lefts.end(), [](const Left<R>& l) { return !l.a.at || l.a.down == 1; });
+        const std::vector<long> few = sums ? few_awake(b, K, N) : std::vector<long>();
+        const long* awake = few.empty() ? nullptr : few.data();
+        const long deep = awake ? (long)few.size() : K;
         const bool by_rows = most > N;
         const long unit = by_rows ? product::TALL : product::WIDE<R>, size = by_rows ? most : N;
         const long units = (size + unit - 1) / unit, share = (units + threads - 1) / threads * unit;
         const auto run = [&](long t) {
             const long from = t * share, to = std::min(size, from + share);
-            if (by_rows) products(lefts.data(), count, b, K, from, to, 0, N, fresh);
-            else products(lefts.data(), count, b, K, 0, most, from, to, fresh);
+            if (by_rows) products(lefts.data(), count, b, deep, awake, from, to, 0, N, fresh);
+            else products(lefts.data(), count, b, deep, awake, 0, most, from, to, fresh);
         };
         if (threads == 1) {
             run(0);
