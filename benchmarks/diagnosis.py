@@ -17,10 +17,14 @@ from torch import Tensor, nn
 import recurra as rc
 from recurra.drawing import Picture, curves_svg
 from recurra.learning import input_influence
+from tables import report
 
 __all__ = ["Network", "main"]
 
 _SIZE, _INPUTS = 32, 2
+_HEADER = (
+    "network", "lag", "γ of the terms", "γ of the Jacobians", "‖δ_{t,t-lag}‖/‖δ_{t,t}‖", "memory", "verdict",
+)  # fmt: skip
 
 
 class Network(nn.Module):
@@ -60,24 +64,14 @@ def main() -> None:
         "Elman, γ = 1.5": Network("elman", gamma=1.5),
         "LSTM, forget bias 3": Network("lstm", forget=3.0),
     }
-    lines = [
-        "# Vanishing and exploding gradients",
-        "",
-        f"{_SIZE} units, inputs of 0.1 N(0, 1), 4 rows, a loss at every step, untrained. γ of the name is that of "
-        "the recurrent weights, an orthogonal matrix times γ; a tanh takes from it. Made by `benchmarks/diagnosis.py`.",
-        "",
-        "| network | lag | γ of the terms | γ of the Jacobians | ‖δ_{t,t-lag}‖/‖δ_{t,t}‖ | memory | verdict |",
-        "|---|---:|---:|---:|---:|---:|---|",
-    ]
+    rows: list[list[str]] = []
     for name, network in networks.items():
         for lag in options.lags:
             x = 0.1 * torch.randn(4, lag + 1, _INPUTS, generator=torch.Generator().manual_seed(1))
             found = rc.diagnose(network, rc.Batch(x, torch.ones(4, lag + 1, 1)))
             memory = f"{found.memory}" if found.memory is not None else f"> {lag}"
-            lines.append(
-                f"| {name} | {lag} | {found.gamma:.4f} | {found.gamma_of_products:.4f} | {found.gamma**lag:.2g} "
-                f"| {memory} | {found.verdict[0].split(':')[0].rstrip('.')} |"
-            )
+            numbers = [f"{found.gamma:.4f}", f"{found.gamma_of_products:.4f}", f"{found.gamma**lag:.2g}", memory]
+            rows.append([name, str(lag), *numbers, found.verdict[0].split(":")[0].rstrip(".")])
     steps = max(options.lags[:2])
     x = 0.1 * torch.randn(steps + 1, 4, _INPUTS, generator=torch.Generator().manual_seed(1))
     shown = {
@@ -87,16 +81,22 @@ def main() -> None:
         "LSTM": networks["LSTM, forget bias 3"],
     }
     curves: dict[str, list[tuple[float, float]]] = {}
-    lines += ["", "## How far back an output hears its inputs", ""]
-    lines += ["| | last lag above 1 % of the largest |", "|---|---:|"]
+    heard: list[list[str]] = []
     for name, network in shown.items():
         felt = input_influence(network, x)
         curves[name] = [(float(k), v / max(felt)) for k, v in enumerate(felt)]
-        lines.append(f"| {name} | {max(k for k, v in enumerate(felt) if v > 0.01 * max(felt))} |")
-    text = "\n".join([*lines, "", "![influence over lags](diagnosis.svg)", ""])
-    print(text)
+        heard.append([name, str(max(k for k, v in enumerate(felt) if v > 0.01 * max(felt)))])
+    report(
+        options.out,
+        "Vanishing and exploding gradients",
+        f"{_SIZE} units, inputs of 0.1 N(0, 1), 4 rows, a loss at every step, untrained. γ of the name is that of "
+        "the recurrent weights, an orthogonal matrix times γ; a tanh takes from it. Made by `benchmarks/diagnosis.py`.",
+        (_HEADER, rows),
+        "## How far back an output hears its inputs",
+        (("", "last lag above 1 % of the largest"), heard),
+        "![influence over lags](diagnosis.svg)",
+    )
     if options.out is not None:
-        options.out.write_text(text, encoding="utf-8")
         title = "Influence of inputs on an output"
         svg = curves_svg(curves, title=title, x_label="steps back", y_label="of the largest")
         Picture(svg, 760, 440).save(options.out.with_suffix(".svg"))

@@ -22,6 +22,7 @@ import recurra as rc
 from recurra.learning import EKF, Annealed
 from recurra.learning.output_derivatives import WindowDerivative
 from recurra.learning.stepper import Stepper
+from tables import report
 
 __all__ = ["main"]
 
@@ -137,20 +138,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--most", type=int, default=4000, help="samples after which a run has failed")
     parser.add_argument("--hidden-size", type=int, default=6)
+    parser.add_argument("--updates", type=int, default=200, help="of each run whose speed is measured")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    lines = [
-        "# Kalman training beside Adam",
-        "",
-        f"Elman, {options.hidden_size} units, one pass online, one update a step, the same derivative over {_WINDOW} "
-        "steps for both. Samples until the mean squared error of the last 100 is below 0.05 (XOR) and 0.005 (Hénon); a "
-        f"run that is not there after {options.most:,} counts as that. Settings (first variance of the weights; "
-        "learning rate) by the best of three on seed 100. Made by `benchmarks/kalman.py`.",
-        "",
-        "| task | by | setting | tried: samples on seed 100 | median | every seed |",
-        "|---|---|---:|---|---:|---|",
-    ]
+    rows: list[list[str]] = []
     for task in TASKS:
         for name, run, settings in (("EKF, global", by_kalman, _VARIANCES), ("Adam", by_adam, _RATES)):
             tried = {s: run(task, options.hidden_size, s, 100, options.most) for s in settings}
@@ -158,20 +150,23 @@ def main() -> None:
             counts = [run(task, options.hidden_size, best, seed, options.most) for seed in range(options.seeds)]
             search = ", ".join(f"{s:g}: {n:,}" for s, n in tried.items())
             every = ", ".join(f"{n:,}" for n in counts)
-            lines.append(f"| {task} | {name} | {best:g} | {search} | {statistics.median(counts):,.0f} | {every} |")
-            print(lines[-1], flush=True)
-    lines += ["", "## Updates a second", ""]
-    lines += [
+            rows.append([task, name, f"{best:g}", search, f"{statistics.median(counts):,.0f}", every])
+            print(rows[-1], flush=True)
+    report(
+        options.out,
+        "Kalman training beside Adam",
+        f"Elman, {options.hidden_size} units, one pass online, one update a step, the same derivative over {_WINDOW} "
+        "steps for both. Samples until the mean squared error of the last 100 is below 0.05 (XOR) and 0.005 (Hénon); a "
+        f"run that is not there after {options.most:,} counts as that. Settings (first variance of the weights; "
+        "learning rate) by the best of three on seed 100. Made by `benchmarks/kalman.py`.",
+        (("task", "by", "setting", "tried: samples on seed 100", "median", "every seed"), rows),
+        "## Updates a second",
         "Decoupled by node, 32 units, one row and output, one thread, best of five.",
-        "",
-        "| derivative over | updates a second |",
-        "|---:|---:|",
-    ]
-    lines += [f"| {window} steps | {rate:,.0f} |" for window, rate in speed(32, 200).items()]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text, encoding="utf-8")
+        (
+            ("derivative over", "updates a second"),
+            [[f"{window} steps", f"{rate:,.0f}"] for window, rate in speed(32, options.updates).items()],
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,20 @@ from torch.func import functional_call, jacrev
 
 import recurra as rc
 from recurra.learning import BPTT, RTRL, Carry
+from tables import report
 
 __all__ = ["main"]
+
+_SPEEDS = (
+    "cell",
+    "units",
+    "baseline",
+    "ours",
+    "times faster",
+    "ours, a call a step",
+    "times faster",
+    "gradients differ",
+)
 
 
 def squares(y: Tensor, target: Tensor) -> Tensor:
@@ -99,7 +111,7 @@ def compare(cell: str, size: int, steps: int, times: int, **options: Any) -> tup
 
     layer.zero_grad()
     rule.accumulate(layer, x[:few], targets[:few], squares)
-    ours = {f"layer.{n}": p.grad for n, p in layer.named_parameters()}
+    ours = {f"layer.{n}": p.grad for n, p in layer.named_parameters() if p.grad is not None}
     gap = max(float((ours[n] - g).abs().max() / g.abs().max()) for n, g in plain(x[:few], targets[:few]).items())
     dense = best(lambda: plain(x[:few], targets[:few]), times) / few
     return 1e3 * dense, 1e3 * best(whole, times) / steps, 1e3 * best(single, times) / few, gap
@@ -123,7 +135,7 @@ def memory(steps: int) -> list[tuple[int, int]]:
     return found
 
 
-def staleness(rate: float, steps: int = 200) -> float:
+def staleness(rate: float, steps: int) -> float:
     """Return how far the gradient at the end, with an update of SGD at every step, is from that at fixed weights."""
     torch.manual_seed(0)
     layer = rc.Recurrent("elman", 2, 8).double()
@@ -132,14 +144,13 @@ def staleness(rate: float, steps: int = 200) -> float:
     targets = 0.5 * torch.randn(steps, 1, 8, generator=generator, dtype=torch.float64)
     rule, carry = RTRL(), None
     for t in range(steps):
+        with torch.no_grad():
+            for p in layer.parameters():
+                if p.grad is not None:
+                    p -= rate * p.grad
         layer.zero_grad()
         _, carry = rule.accumulate(layer, x[t : t + 1], targets[t : t + 1], squares, carry)
-        last = torch.cat([p.grad.flatten() for p in layer.parameters() if p.grad is not None])
-        if t < steps - 1:
-            with torch.no_grad():
-                for p in layer.parameters():
-                    if p.grad is not None:
-                        p -= rate * p.grad
+    last = torch.cat([p.grad.flatten() for p in layer.parameters() if p.grad is not None])
     layer.zero_grad()
     zero = [None] * (steps - 1) + [targets[-1]]
     BPTT().accumulate(layer, x, zero, lambda y, v: y.sum() * 0 if v is None else squares(y, v))
@@ -154,43 +165,35 @@ def main() -> None:
     parser.add_argument("--lstm", type=int, default=64)
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--long", type=int, default=100_000, help="steps of the run whose memory is measured")
+    parser.add_argument("--stale", type=int, default=200, help="steps of the runs whose weights move")
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    lines = [
-        "# Exact RTRL",
-        "",
+    chosen = [("lstm", options.lstm, {})] + [("indrnn", size, {"nonlinearity": "tanh"}) for size in options.sizes]
+    speeds: list[list[str]] = []
+    for cell, size, more in chosen:
+        dense, ours, single, gap = compare(cell, size, options.steps, options.times, **more)
+        times = [f"{ours:.2f}", f"{dense / ours:.1f}", f"{single:.2f}", f"{dense / single:.1f}"]
+        speeds.append([cell, str(size), f"{dense:.2f}", *times, f"{gap:.0e}"])
+        print(speeds[-1], flush=True)
+    stale = [[f"{rate:g}", f"{staleness(rate, options.stale):.1e}"] for rate in (0.0, 1e-4, 1e-3, 1e-2)]
+    report(
+        options.out,
+        "Exact RTRL",
         "One row, as many inputs as units, float32, one thread; milliseconds a step, best of some runs. Baseline: the "
         "step's Jacobians by `jacrev`, J = D J + I in whole matrices (in the script). Ours by calls of "
-        f"{options.steps} steps and by calls of one. Made by `benchmarks/rtrl.py`.",
-        "",
-        "| cell | units | baseline | ours | times faster | ours, a call a step | times faster | gradients differ by |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    rows = [("lstm", options.lstm, {})] + [("indrnn", size, {"nonlinearity": "tanh"}) for size in options.sizes]
-    for cell, size, more in rows:
-        dense, ours, single, gap = compare(cell, size, options.steps, options.times, **more)
-        lines.append(
-            f"| {cell} | {size} | {dense:.2f} | {ours:.2f} | {dense / ours:.1f} | {single:.2f} | {dense / single:.1f} "
-            f"| {gap:.0e} |"
-        )
-        print(lines[-1], flush=True)
-    lines += ["", "## Memory", "", "Elman, 4 units: what is carried.", "", "| steps | bytes |", "|---:|---:|"]
-    lines += [f"| {steps:,} | {size:,} |" for steps, size in memory(options.long)]
-    lines += ["", "## Staleness", ""]
-    lines += [
-        "Elman, 8 units, 200 steps, an update of SGD at every step: the last step's gradient beside that of full BPTT "
-        "at the weights of the end, |difference| / |gradient|.",
-        "",
-        "| learning rate | relative difference |",
-        "|---:|---:|",
-    ]
-    lines += [f"| {rate:g} | {staleness(rate):.1e} |" for rate in (0.0, 1e-4, 1e-3, 1e-2)]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text, encoding="utf-8")
+        f"{options.steps} steps and by calls of one, where nothing can be taken together: for a dense cell the product "
+        "D J is then all the time, and it is the baseline's. Made by `benchmarks/rtrl.py`.",
+        (_SPEEDS, speeds),
+        "## Memory",
+        "Elman, 4 units: what is carried.",
+        (("steps", "bytes"), [[f"{steps:,}", f"{size:,}"] for steps, size in memory(options.long)]),
+        "## Staleness",
+        f"Elman, 8 units, {options.stale} steps, an update of SGD at every step: the last step's gradient beside that "
+        "of full BPTT at the weights of the end, |difference| / |gradient|.",
+        (("learning rate", "relative difference"), stale),
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["merged", "read", "write"]
+__all__ = ["merged", "read", "report", "write"]
 
 Rows = Sequence[Sequence[str]]
 
@@ -29,11 +29,21 @@ def write(
     if only and out is not None and out.exists():
         rows = merged(out, paragraphs, header, rows, keys)
     lines = [line for paragraph in paragraphs for line in (paragraph, "")]
-    lines += [_line(header), "|---" * len(header) + "|", *map(_line, rows)]
-    report = "\n".join(lines) + "\n"
-    print(report)
+    text = "\n".join([*lines, *_table(header, rows)]) + "\n"
+    print(text)
     if out is not None:
-        out.write_text(report, encoding="utf-8")
+        out.write_text(text, encoding="utf-8")
+
+
+def report(out: Path | None, title: str, *parts: str | tuple[Sequence[str], Rows]) -> None:
+    """Print paragraphs and tables (header and rows), and write them if `out` is given."""
+    lines = [f"# {title}"]
+    for part in parts:
+        lines += ["", part] if isinstance(part, str) else ["", *_table(*part)]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
 
 
 def merged(out: Path, paragraphs: Sequence[str], header: Sequence[str], rows: Rows, keys: int) -> Rows:
@@ -50,6 +60,10 @@ def read(out: Path) -> tuple[list[str], list[str], list[list[str]]]:
     lines = [line for line in out.read_text("utf-8").splitlines() if line]
     table = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines if line.startswith("| ")]
     return [line for line in lines if not line.startswith("|")], table[0], table[1:]
+
+
+def _table(header: Sequence[str], rows: Rows) -> list[str]:
+    return [_line(header), "|---" * len(header) + "|", *map(_line, rows)]
 
 
 def _line(row: Sequence[str]) -> str:
