@@ -148,8 +148,10 @@ def _classified(model: Any, path: Path, seed: int) -> dict[str, Scores]:
     )  # fmt: skip
 
     def score(guesses: list[str]) -> Scores:
-        told = model.numbered([LabelledText(t.text, label) for t, label in zip(parts["test"], guesses, strict=True)])
-        return class_scores(confusion(model.numbered(parts["test"]), told, len(model.labels)))
+        told = model.answers.targets(
+            [LabelledText(t.text, label) for t, label in zip(parts["test"], guesses, strict=True)]
+        )
+        return class_scores(confusion(model.answers.targets(parts["test"]).tolist(), told.tolist(), len(model.labels)))
 
     texts = [t.text for t in parts["test"]]
     began = time.perf_counter()

@@ -14,7 +14,8 @@ import recurra
 from recurra.core.errors import DataError
 from recurra.data import LabelledText, sample_path
 from recurra.data.class_scores import NaiveBayes, class_scores, confusion
-from recurra.data.stratified import stratified
+from recurra.data.label_scores import label_scores
+from recurra.data.stratified import rarest_label, stratified
 from recurra.learning import ModelFolder
 from recurra.tasks.text_classification import TextClassification
 
@@ -69,6 +70,30 @@ def test_predictions_are_probabilities_and_alone_as_among_others(model: Path) ->
     content = json.loads(call("predict", model, "--text", texts[0], "--json")[1])
     assert content["label"] == "positive"
     assert len(call("predict", model, "--text", texts[0], "--as", "table")[1].splitlines()) == 3
+
+
+def test_a_text_may_have_several_labels_or_none(tmp_path: Path) -> None:
+    rows = [
+        {"text": f"{a} {b} {n}", "topic": [*(["sport"] if a == "ball" else []), *(["art"] if b == "song" else [])]}
+        for a in ("ball", "box") for b in ("song", "sand") for n in ("one", "two", "three", "four", "five", "six")
+    ]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = (*TRAIN, "--data", tmp_path / "a.jsonl", "--label-column", "topic", "--separator", "|", *SMALL)
+    code, _, stderr = call(*words, "--out", tmp_path / "m", "--epochs", 20, "--class-weights")
+    assert code == 0, stderr
+    metrics = json.loads(call("evaluate", tmp_path / "m", "--json")[1])
+    assert metrics["accuracy"] == metrics["micro_f1"] == metrics["macro_f1"] == 1
+    assert metrics["majority_micro_f1"] < metrics["naive_bayes_micro_f1"] <= 1
+    predict = ("predict", tmp_path / "m", "--text", "ball song seven", "--text", "box sand seven")
+    lines = [line.split("\t") for line in call(*predict)[1].splitlines()]
+    assert [line[0] for line in lines] == ["art|sport", ""]
+    found = [json.loads(line) for line in call(*predict, "--json")[1].splitlines()]
+    assert [answer["labels"] for answer in found] == [["art", "sport"], []]
+    pieces = json.loads(call("explain", tmp_path / "m", "ball song", "--label", "sport", "--json")[1])["pieces"]
+    assert pieces[0]["contribution"] > abs(pieces[2]["contribution"])
+    assert "learned by bptt" in refused(*words, "--out", tmp_path / "n", "--one-way", "--learning", "rtrl")
+    assert "threshold must be above 0" in refused(*words, "--out", tmp_path / "n", "--threshold", 1)
+    assert "no loss at their last step" in refused("diagnose", tmp_path / "m", tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize("method", ["occlusion", "gradients"])
@@ -154,6 +179,27 @@ def test_scores_by_hand() -> None:
     scores = class_scores(table)
     assert scores["accuracy"] == 0.5
     assert scores["macro_f1"] == pytest.approx((0.5 + 2 / 3 + 0) / 3)
+
+
+def test_scores_of_several_labels_by_hand() -> None:
+    gold, predicted = [[True, True, False], [False, True, False]], [[True, False, False], [False, True, False]]
+    scores = label_scores(gold, predicted)
+    # Two right of three wanted and two found; the first label right, the second right once of two, the third not there.
+    assert scores == {"accuracy": 0.5, "micro_f1": pytest.approx(4 / 5), "macro_f1": pytest.approx((1 + 2 / 3) / 2)}
+    assert label_scores([[False]], [[False]]) == {"accuracy": 1, "micro_f1": 0, "macro_f1": 0}
+
+
+def test_texts_of_several_labels_are_cut_by_the_rarest() -> None:
+    texts = [LabelledText(f"t{i}", "a" if i % 10 else "a|b") for i in range(50)]
+    texts += [LabelledText("c1", "c"), LabelledText("c2", "c|a")]
+    parts = stratified(texts, validation=0.2, test=0, seed=0, key=rarest_label(texts, "|"))
+    kinds = [sum("b" in t.label for t in parts[name]) for name in ("train", "validation")]
+    assert kinds == [4, 1]
+    assert sum("c" in t.label for t in parts["validation"]) == 1
+    assert {t.text for t in parts["train"]} | {t.text for t in parts["validation"]} == {t.text for t in texts}
+    for few, message in (([LabelledText("x", "a|b")], "got 1 of"), ([LabelledText(n, "") for n in "xy"], "got none")):
+        with pytest.raises(DataError, match=message):
+            rarest_label(few, "|")
 
 
 def test_naive_bayes_equals_its_formula() -> None:

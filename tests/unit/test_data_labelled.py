@@ -72,6 +72,13 @@ def test_tables_give_texts_and_labels(tmp_path: Path) -> None:
     assert labelled(tmp_path, "a.jsonl", '{"text": "好", "label": 1}\n\n') == [("好", "1", "a.jsonl:1")]
 
 
+def test_a_text_may_have_several_labels(tmp_path: Path) -> None:
+    found = labelled(tmp_path, "a.csv", "text,label\na,x; y;x\nb,\n", separator=";")
+    assert [LabelledText(*t).labels(";") for t in found] == [("x", "y"), ()]
+    found = labelled(tmp_path, "a.jsonl", '{"text": "a", "label": ["x", "y"]}\n', separator="|")
+    assert [t.label for t in found] == ["x|y"]
+
+
 def test_a_folder_a_label(tmp_path: Path) -> None:
     for label, text in (("pos", "good\n"), ("neg", "bad")):
         (tmp_path / label).mkdir()

@@ -28,14 +28,19 @@ class LabelledText(NamedTuple):
     label: str
     place: str = ""
 
+    def labels(self, separator: str) -> tuple[str, ...]:
+        """Return the labels that a separator stands between, each once; none for an empty label."""
+        return tuple(dict.fromkeys(part.strip() for part in self.label.split(separator) if part.strip()))
+
 
 def read_labelled(
-    paths: Sequence[str | Path], *, text_column: str = "text", label_column: str = "label"
+    paths: Sequence[str | Path], *, text_column: str = "text", label_column: str = "label", separator: str = ""
 ) -> list[LabelledText]:
     """Read all texts of some `.csv`, `.tsv` and `.jsonl` files, or of folders with one folder of text files a label.
 
     CSV and TSV begin with a line that names the columns; a quoted field may go over several lines. In a folder, each
-    text file below `LABEL/` is one text; a folder without folders in it is read for its tables.
+    text file below `LABEL/` is one text; a folder without folders in it is read for its tables. Where a text may have
+    several labels, a `separator` stands between them, it may have none, and in JSONL they may be a list.
 
     Raises DataError, in one line with file and line number, for columns that are missing or named twice, for rows with
     too few or too many fields, for texts and labels that are empty, of more than a million characters, or with half a
@@ -56,10 +61,10 @@ def read_labelled(
                     f"{document.name}: expected a file ending in {', '.join(_PARSERS)}, or a folder with one folder a "
                     f"label, got one ending in {kind or 'nothing'!r}: rename it"
                 )
-            found += _PARSERS[kind](document, text_column, label_column)
+            found += _PARSERS[kind](document, text_column, label_column, separator)
     for item in found:
         for what, value in (("text", item.text), ("label", item.label)):
-            if not value.strip():
+            if not value.strip() and not (separator and what == "label"):
                 raise DataError(f"{item.place}: expected a {what}, got an empty one: fill it in or remove the row")
             if len(value) > _LONGEST:
                 raise DataError(
@@ -78,7 +83,7 @@ def read_labelled(
 
 
 def _delimited(delimiter: str) -> Any:
-    def parse(document: Document, text: str, label: str) -> Iterator[LabelledText]:
+    def parse(document: Document, text: str, label: str, separator: str) -> Iterator[LabelledText]:
         reader = csv.reader(document.text.splitlines(keepends=True), delimiter=delimiter, strict=True)
         header: list[str] = []
         before = 0
@@ -107,7 +112,7 @@ def _delimited(delimiter: str) -> Any:
     return parse
 
 
-def _json_lines(document: Document, text: str, label: str) -> Iterator[LabelledText]:
+def _json_lines(document: Document, text: str, label: str, separator: str) -> Iterator[LabelledText]:
     for number, line in enumerate(document.text.split("\n"), 1):
         if not line.strip():
             continue
@@ -123,6 +128,8 @@ def _json_lines(document: Document, text: str, label: str) -> Iterator[LabelledT
         fields = cast("dict[str, Any]", row)
         _check_columns(at, list(fields), text, label)
         value, name = fields[text], fields[label]
+        if separator and isinstance(name, list):
+            name = separator.join(str(part) for part in cast("list[Any]", name))
         if not isinstance(value, str) or isinstance(name, (dict, list)) or name is None:
             raise DataError(f"{at}: expected {text!r} to be a text and {label!r} one label, got others: mend the line")
         yield LabelledText(value.strip(), str(name), at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -11,23 +13,32 @@ from recurra.networks.many_to_one import ManyToOne
 __all__ = ["integrated_gradients", "occlusion"]
 
 
+def _softmax(scores: Tensor) -> Tensor:
+    return scores.log_softmax(-1)
+
+
 @torch.no_grad()
-def occlusion(network: ManyToOne, ids: Tensor, target: int, unknown: int = 0) -> Tensor:
+def occlusion(
+    network: ManyToOne, ids: Tensor, target: int, unknown: int = 0, log_p: Callable[[Tensor], Tensor] = _softmax
+) -> Tensor:
     """Return log p(target) less what it is where each token is left out `(T,)`, in nats.
 
-    ids: `(T,)`, at least one, the only one of which becomes the unknown one; the network's outputs are the scores of a
-    softmax. Source: Zeiler and Fergus (2014) on pictures, Li, Monroe and Jurafsky (2016, arXiv 1612.08220v3) on words:
-    left out, since a vector of zeros or of the unknown token may be like nothing that the network has learned from.
+    ids: `(T,)`, at least one, the only one of which becomes the unknown one; log_p: what makes log-probabilities of the
+    network's outputs `(B, K)`. Source: Zeiler and Fergus (2014) on pictures, Li, Monroe and Jurafsky (2016, arXiv
+    1612.08220v3) on words: left out, since a vector of zeros or of the unknown token may be like nothing that the
+    network has learned from.
     """
     _check(ids)
     rows = ids.repeat(len(ids), 1)[~torch.eye(len(ids), dtype=torch.bool)].view(len(ids), -1)
     if len(ids) == 1:
         rows = torch.full_like(ids, unknown)[None]
-    whole = _log_probability(network, network.embed(ids[None]), target)
-    return whole - _log_probability(network, network.embed(rows), target)
+    whole = _log_probability(network, network.embed(ids[None]), target, log_p)
+    return whole - _log_probability(network, network.embed(rows), target, log_p)
 
 
-def integrated_gradients(network: ManyToOne, ids: Tensor, target: int, steps: int = 64) -> Tensor:
+def integrated_gradients(
+    network: ManyToOne, ids: Tensor, target: int, steps: int = 64, log_p: Callable[[Tensor], Tensor] = _softmax
+) -> Tensor:
     """Return x_t · the mean gradient of log p(target) by x_t on the straight way from vectors of zeros to x `(T,)`.
 
     ids: `(T,)`, at least one; steps: places on the way, each in the middle of its part. Over all tokens it adds up, but
@@ -42,15 +53,15 @@ def integrated_gradients(network: ManyToOne, ids: Tensor, target: int, steps: in
     places = (torch.arange(steps, dtype=vectors.dtype) + 0.5) / steps
     on_the_way = (places[:, None, None] * vectors).requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(_log_probability(network, on_the_way, target).sum(), on_the_way)
+        (gradient,) = torch.autograd.grad(_log_probability(network, on_the_way, target, log_p).sum(), on_the_way)
     return (gradient.mean(0) * vectors[0]).sum(1)
 
 
-def _log_probability(network: ManyToOne, vectors: Tensor, target: int) -> Tensor:
+def _log_probability(network: ManyToOne, vectors: Tensor, target: int, log_p: Callable[[Tensor], Tensor]) -> Tensor:
     """Return log p(target) `(B,)` for sequences of vectors `(B, T, features)` of one length."""
     y, _ = network.recurrent(vectors)
     mask = torch.ones(y.shape[:2], dtype=torch.bool, device=y.device)
-    return network.readout(network.pooling(y, mask)).log_softmax(1)[:, target]
+    return log_p(network.readout(network.pooling(y, mask)))[:, target]
 
 
 def _check(ids: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data import LabelledText, read_labelled
-from recurra.data.class_scores import baselines, class_scores, confusion
 from recurra.data.ragged_batches import batch_order, padded
-from recurra.data.reliability import reliability_scores
-from recurra.data.stratified import stratified
+from recurra.data.stratified import rarest_label, stratified
 from recurra.data.text_units import TextUnits
 from recurra.data.word_vectors import WordVectors
-from recurra.heads import fit_temperature
 from recurra.learning import ModelFolder, restore_weights
 from recurra.networks import ColumnEmbedding, Embedding, ManyToOne
 from recurra.tasks.contract import (
@@ -36,6 +33,11 @@ from recurra.tasks.contract import (
 )
 from recurra.tasks.contract.learning_choice import WholeSequences, starting_anew
 from recurra.tasks.text import (
+    Answers,
+    ClassifiedText,
+    ManyLabels,
+    ManyLabelsText,
+    OneLabel,
     TextOptions,
     begin,
     check_origin,
@@ -48,7 +50,7 @@ from recurra.tasks.text import (
     text_option,
 )
 
-__all__ = ["ClassifiedText", "TextClassification", "TextClassificationOptions"]
+__all__ = ["ClassifiedText", "ManyLabelsText", "TextClassification", "TextClassificationOptions"]
 
 _IGNORED = -100
 
@@ -59,6 +61,8 @@ class TextClassificationOptions(TextOptions):
 
     text_column: str = text_option("text", "the column of the texts, in CSV, TSV and JSONL")
     label_column: str = text_option("label", "the column of the labels")
+    separator: str = text_option("", "what stands between the labels of a text, which may be any number: '|', say")
+    threshold: float = text_option(0.5, "how probable one of several labels has to be")
     level: Literal["char", "ngrams", "word", "pieces"] = text_option(
         "word", "what a token is: char, ngrams (of characters), word (an ideograph is one) or pieces (of words)"
     )
@@ -75,18 +79,13 @@ class TextClassificationOptions(TextOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.threshold < 1:
+            raise ArgumentError(f"threshold must be above 0 and below 1, got {self.threshold}")
+        if self.separator and self.learning != "bptt":
+            raise ArgumentError("texts of several labels are learned by bptt: leave out --learning or --separator")
         for name, most in (("ngram", 16), ("pieces", 1_000_000)):
             if not 1 <= getattr(self, name) <= most:
                 raise ArgumentError(f"{name} must be from 1 to {most:,}, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class ClassifiedText:
-    """A text, its most probable class, and the probability of every class."""
-
-    text: str
-    label: str
-    probabilities: dict[str, float]
 
 
 class TextClassification(Task):
@@ -113,6 +112,8 @@ class TextClassification(Task):
         self.config = config
         self.units = units
         self.labels = labels
+        o = options
+        self.answers: Answers = ManyLabels(labels, o.separator, o.threshold) if o.separator else OneLabel(labels)
         self.seed = seed
         self.temperature = 1.0
         self.network = _build(options, units.size, len(labels), cell.cell)
@@ -137,7 +138,8 @@ class TextClassification(Task):
         data = {"sha256": fingerprint(texts), "texts": len(texts), "seed": seed}
         options, config, vectors = begin(options, cell, paths, data, units.symbols)
         torch.manual_seed(seed)
-        model = cls(options, config, units, tuple(sorted({t.label for t in texts})), cell, seed)
+        labels = {label for t in texts for label in _labels(t, options)}
+        model = cls(options, config, units, tuple(sorted(labels)), cell, seed)
         if vectors is not None:
             place_vectors(model.embedding, units.symbols, vectors)
         return model
@@ -173,38 +175,33 @@ class TextClassification(Task):
     def finish(self) -> None:
         """Fit the temperature on the validation part."""
         held = self._part("validation")
-        targets = torch.tensor(self.numbered(held))
-        self.temperature = fit_temperature(self.scores([t.text for t in held]), targets)
+        self.temperature = self.answers.temperature(self.scores([t.text for t in held]), self.answers.targets(held))
 
     def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
         return self.options.learned(_Training(self, self._part("train"), self._part("validation")))
 
     def predict(self, inputs: str | Sequence[str]) -> Any:
-        """Classify raw text: a `ClassifiedText` for one string, a list of them for several."""
+        """Classify raw text: a `ClassifiedText`, or `ManyLabelsText`, for one string, a list of them for several."""
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
-        found: list[ClassifiedText] = []
-        for text, row in zip(texts, (self.scores(texts) / self.temperature).softmax(1).tolist(), strict=True):
-            p = dict(zip(self.labels, row, strict=True))
-            found.append(ClassifiedText(text, max(p, key=p.__getitem__), p))
+        p = self.answers.log_probabilities(self.scores(texts) / self.temperature).exp()
+        found = [self.answers.answer(text, row) for text, row in zip(texts, p.tolist(), strict=True)]
         return found[0] if isinstance(inputs, str) else found
 
     @torch.no_grad()
     def scores(self, texts: Sequence[str]) -> Tensor:
-        """Return the scores of raw texts `(N, classes)`; softmax(scores / temperature) are probabilities."""
+        """Return the scores of raw texts `(N, classes)`; `answers` makes probabilities of them."""
         size = self.options.batch_size
         parts = [[self.encode(text) for text in texts[i : i + size]] for i in range(0, len(texts), size)]
         return torch.cat([torch.zeros(0, len(self.labels)), *(self.network(_batch(part))[0] for part in parts)])
 
-    def render(self, prediction: ClassifiedText, form: str) -> str:
-        """Return a prediction as text: text (label, probability, text), jsonl, or table (every class)."""
-        p = prediction
-        if form == "jsonl":
-            return json.dumps(asdict(p), ensure_ascii=False) + "\n"
+    def render(self, prediction: ClassifiedText | ManyLabelsText, form: str) -> str:
+        """Return a prediction as text (labels, probabilities, text), jsonl, or table (every label)."""
         if form == "table":
-            rows = sorted(p.probabilities.items(), key=lambda item: -item[1])
+            rows = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             return "".join(f"{label}\t{q:.3f}\n" for label, q in rows) + "\n"
-        return f"{p.label}\t{p.probabilities[p.label]:.3f}\t{p.text}\n"
+        found = self.answers.render(prediction, form)
+        return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False) + "\n"
 
     @property
     def embedding(self) -> Embedding:
@@ -225,7 +222,7 @@ class TextClassification(Task):
         return self.units.encode(self.options.spelling(text))
 
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
-        """Return accuracy, macro F1 and the confusion matrix (`true_as_taken`), beside two baselines.
+        """Return accuracy, macro F1 and the confusion matrix (`true_as_taken`), or micro F1, beside two baselines.
 
         calibration_error: how far the probability of an answer is from the share of right ones (`reliability`, in ten
         bins, each with its share); uncalibrated_error: the same without the temperature. majority: the most frequent
@@ -234,10 +231,8 @@ class TextClassification(Task):
         texts = _read(paths, self.options) if paths is not None else self._part(part)
         if not texts:
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
-        gold, scores = self.numbered(texts), self.scores([t.text for t in texts])
-        table = confusion(gold, scores.argmax(1).tolist(), len(self.labels))
-        metrics = {"texts": float(len(texts)), **class_scores(table)}
-        metrics |= reliability_scores(scores, gold, self.temperature)
+        gold, scores = self.answers.targets(texts), self.scores([t.text for t in texts])
+        metrics = {"texts": float(len(texts)), **self.answers.measured(scores, gold, self.temperature)}
         try:
             train = self._part("train")
         except DataError:
@@ -246,20 +241,18 @@ class TextClassification(Task):
         else:
             seen = {t.text for t in train}
             metrics["texts_also_in_training"] = float(sum(t.text in seen for t in texts))
-            bags, known = [self.encode(t.text) for t in train], self.numbered(train)
-            metrics |= baselines(bags, known, [self.encode(t.text) for t in texts], gold, len(self.labels))
-        if len(self.labels) <= 10:
-            for a, row in zip(self.labels, table, strict=True):
-                metrics |= {f"{a}_as_{b}": float(n) for b, n in zip(self.labels, row, strict=True)}
+            bags = [[self.encode(t.text) for t in part] for part in (train, texts)]
+            metrics |= self.answers.baselines(bags[0], self.answers.targets(train), bags[1], gold)
         return metrics
 
     def describe(self, metrics: Mapping[str, float]) -> str:
         """Return the README of the model folder."""
         o = self.options
+        kind = "labels fit a text" if o.separator else "classes a text is of"
         about = (
-            f"It tells which of {len(self.labels)} classes a text is of: {', '.join(self.labels[:20])}. It has "
-            f"{o.layers} layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell "
-            f"`{self.config['cell']['name']}`{'' if o.one_way else ' in each direction'}, pooled by `{o.pooling}`, "
+            f"It tells which of {len(self.labels)} {kind}: {', '.join(self.labels[:20])}. It has {o.layers} "
+            f"layer{'' if o.layers == 1 else 's'} of {o.hidden_size} units of the cell `{self.config['cell']['name']}`"
+            f"{'' if o.one_way else ' in each direction'}, pooled by `{o.pooling}`, "
             f"{sum(p.numel() for p in self.network.parameters()):,} parameters, and knows {self.units.size:,} "
             "tokens."
         )
@@ -269,17 +262,11 @@ class TextClassification(Task):
 
     def observed(self, paths: Sequence[Path], rows: int, steps: int) -> tuple[nn.Module, Batch]:
         """See `Observable`: the class is told at the last step."""
+        if self.options.separator:
+            raise ArgumentError("texts of several labels have no loss at their last step: give a model of one label")
         texts = _read(paths, self.options)[:LOOKED_THROUGH]
-        whole = _batch([self.encode(t.text) for t in texts], self.numbered(texts))
+        whole = _batch([self.encode(t.text) for t in texts], self.answers.targets(texts))
         return self.network, full_rows(whole, rows, steps)
-
-    def numbered(self, texts: Sequence[LabelledText]) -> list[int]:
-        """Return the number of each text's label; raise DataError for one that training did not have."""
-        at = {label: i for i, label in enumerate(self.labels)}
-        for t in texts:
-            if t.label not in at:
-                raise DataError(f"{t.place}: the label {t.label!r} is unknown: expected {', '.join(self.labels[:10])}")
-        return [at[t.label] for t in texts]
 
     def _part(self, part: str) -> list[LabelledText]:
         """Read a part of the training run's texts again."""
@@ -295,22 +282,21 @@ class _Training(WholeSequences):
     ) -> None:
         self.network: nn.Module = model.network
         self._model = model
-        self._train = list(zip([model.encode(t.text) for t in train], model.numbered(train), strict=True))
-        self._held = list(zip([model.encode(t.text) for t in validation], model.numbered(validation), strict=True))
+        self._answers = model.answers
+        self._train, self._held = ([model.encode(t.text) for t in part] for part in (train, validation))
+        self._targets, self._gold = model.answers.targets(train), model.answers.targets(validation)
         self._shown = validation[0].text
-        counts = torch.tensor(model.numbered(train)).bincount(minlength=len(model.labels))
-        weights = len(train) / (len(model.labels) * counts.clamp(min=1))
-        self._weights = weights if model.options.class_weights else None
+        self._weights = model.answers.weights(self._targets) if model.options.class_weights else None
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        lengths = [len(ids) for ids, _ in self._train]
+        lengths = [len(ids) for ids in self._train]
         for rows in batch_order(lengths, self._model.options.batch_size, self._model.seed, epoch, start):
-            yield _batch(*zip(*(self._train[i] for i in rows), strict=True))
+            yield _batch([self._train[i] for i in rows], self._targets[rows])
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         assert batch.targets is not None
         outputs, _ = self.network(batch)
-        losses = F.cross_entropy(outputs, batch.targets, self._weights, reduction="none")
+        losses = self._answers.losses(outputs, batch.targets, self._weights)
         return losses.mean(), len(losses)
 
     def steps(self, batch: Batch) -> Steps:
@@ -328,15 +314,11 @@ class _Training(WholeSequences):
         return F.cross_entropy(outputs, targets, self._weights, ignore_index=_IGNORED, reduction="sum")
 
     def validate(self) -> dict[str, float]:
-        size, total = self._model.options.batch_size, 0.0
-        table = [[0] * len(self._model.labels) for _ in self._model.labels]
-        for first in range(0, len(self._held), size):
-            ids, gold = zip(*self._held[first : first + size], strict=True)
-            outputs, _ = self.network(_batch(ids, gold))
-            total += float(F.cross_entropy(outputs, torch.tensor(gold), reduction="sum"))
-            for a, b in zip(gold, outputs.argmax(1).tolist(), strict=True):
-                table[a][b] += 1
-        return {"val_loss": total / len(self._held), **{f"val_{k}": v for k, v in class_scores(table).items()}}
+        size = self._model.options.batch_size
+        parts = [self.network(_batch(self._held[i : i + size]))[0] for i in range(0, len(self._held), size)]
+        scores = torch.cat(parts)
+        quality = {f"val_{k}": v for k, v in self._answers.quality(scores, self._gold).items()}
+        return {"val_loss": float(self._answers.losses(scores, self._gold, None).mean()), **quality}
 
     def sample(self) -> str | None:
         return self._model.render(self._model.predict(self._shown), "text").rstrip("\n")
@@ -350,16 +332,22 @@ def _build(options: TextClassificationOptions, symbols: int, classes: int, cell:
     )  # fmt: skip
 
 
-def _batch(texts: Sequence[Sequence[int]], labels: Sequence[int] | None = None) -> Batch:
+def _batch(texts: Sequence[Sequence[int]], targets: Tensor | None = None) -> Batch:
     ids, lengths = padded(texts)
-    return Batch(ids, None if labels is None else torch.tensor(labels), lengths=lengths)
+    return Batch(ids, targets, lengths=lengths)
+
+
+def _labels(text: LabelledText, options: TextClassificationOptions) -> Sequence[str]:
+    return text.labels(options.separator) if options.separator else [text.label]
 
 
 def _read(paths: Sequence[Path], options: TextClassificationOptions) -> list[LabelledText]:
-    return read_labelled(paths, text_column=options.text_column, label_column=options.label_column)
+    o = options
+    return read_labelled(paths, text_column=o.text_column, label_column=o.label_column, separator=o.separator)
 
 
 def _split(
     texts: Sequence[LabelledText], options: TextClassificationOptions, seed: int
 ) -> dict[str, list[LabelledText]]:
-    return stratified(texts, validation=options.validation, test=options.test, seed=seed)
+    key = rarest_label(texts, options.separator) if options.separator else None
+    return stratified(texts, validation=options.validation, test=options.test, seed=seed, key=key)

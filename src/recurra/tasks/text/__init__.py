@@ -1,5 +1,6 @@
-"""What the tasks over text share: their options, their networks, pretrained vectors, what they learned from."""
+"""What the tasks over text share: their options, networks and answers, pretrained vectors, what they learned from."""
 
+from recurra.tasks.text.answers import Answers, ClassifiedText, ManyLabels, ManyLabelsText, OneLabel
 from recurra.tasks.text.classifier import make_classifier
 from recurra.tasks.text.options import TextOptions, text_option
 from recurra.tasks.text.origin import begin, check_origin, fingerprint, model_readme, read_again
@@ -14,7 +15,12 @@ from recurra.tasks.text.pretrained import (
 from recurra.tasks.text.tagger import Tagger
 
 __all__ = [
+    "Answers",
+    "ClassifiedText",
     "HasVectors",
+    "ManyLabels",
+    "ManyLabelsText",
+    "OneLabel",
     "Tagger",
     "TextOptions",
     "begin",

@@ -66,17 +66,18 @@ def explain(
     """
     if method not in _METHODS:
         raise ArgumentError(f"method must be one of {', '.join(_METHODS)}, got {method!r}")
-    found = model.predict(text)
-    chosen = found.label if label is None else label
-    if chosen not in model.labels:
+    p: dict[str, float] = model.predict(text).probabilities
+    chosen = max(p, key=p.__getitem__) if label is None else label
+    if chosen not in p:
         raise ArgumentError(f"label must be one of {', '.join(model.labels[:10])}, got {chosen!r}")
-    target, ids = model.labels.index(chosen), torch.tensor(model.encode(text))
-    values = occlusion(model.network, ids, target) if method == "occlusion" else integrated_gradients(
-        model.network, ids, target, steps
-    )  # fmt: skip
+    target, ids, log_p = model.labels.index(chosen), torch.tensor(model.encode(text)), model.answers.log_probabilities
+    if method == "occlusion":
+        values = occlusion(model.network, ids, target, log_p=log_p)
+    else:
+        values = integrated_gradients(model.network, ids, target, steps, log_p)
     rest = iter(values.tolist())
     pieces = tuple(Piece(p, None if token is None else next(rest)) for p, token in model.cut(text))
-    return Explanation(chosen, found.probabilities[chosen], method, pieces)
+    return Explanation(chosen, p[chosen], method, pieces)
 
 
 def explanations_html(explanations: Sequence[Explanation]) -> str:
