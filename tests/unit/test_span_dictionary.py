@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from recurra.core.errors import CorruptError
-from recurra.data import TaggedSentence
+from recurra.data import TaggedSentence, sample_path
 from recurra.data.span_dictionary import SpanDictionary
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_schemes import Scheme
+from recurra.tasks.tagging import Tagging, TaggingOptions
 
 
 def _cut(text: str) -> TaggedSentence:
@@ -51,6 +52,21 @@ def test_a_tagger_numbers_them_beside_its_tokens_and_they_come_back_from_json(sc
     assert names.encode("abc").shape == ((3, columns) if columns > 1 else (3,))
     assert TagNames.from_json(names.to_json()) == names
     assert TagNames.from_json({k: v for k, v in names.to_json().items() if k != "dictionary"}).dictionary.sizes == ()
+
+
+def test_the_network_reads_them() -> None:
+    options = TaggingOptions(dictionary=True, features=False, hidden_size=4, embedding_size=4, head="softmax")
+    model = Tagging.prepare(options, [sample_path("tiny-words")])
+    columns = model.network.scores.embed.get_submodule("columns")
+    assert [tuple(p.shape)[1] for p in columns.parameters()] == [4, 10, 10, 10]
+    assert model.names.dictionary.entries
+    known = next(iter(model.names.dictionary.entries)).replace("\t", "")
+    rows = model.names.encode(known)
+    model.network.eval()
+    with_it = model.network.scores.embed(rows)
+    rows[:, 1:] = 0
+    assert not with_it.equal(model.network.scores.embed(rows))
+    assert len(model.predict(known).tags) == len(known)
 
 
 @pytest.mark.parametrize(

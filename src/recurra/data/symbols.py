@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import Any, cast, final
 
 from recurra.core.errors import CorruptError
@@ -36,8 +37,7 @@ class SymbolTable:
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
         """Return the number of each token."""
-        ids = self._ids
-        return [ids.get(token, 0) for token in tokens]
+        return list(map(self._ids.get, tokens, repeat(0)))
 
     def __contains__(self, token: str) -> bool:
         return token in self._ids

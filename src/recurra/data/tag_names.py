@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, cast, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,14 +96,15 @@ class TagNames:
 
         Where words are composed, twenty columns more: the characters' numbers, from 1 for an unknown one; 0: no more.
         """
-        own = self.tokens.encode(map(self.spelling, tokens))
+        own = self.tokens.encode(tokens if self.spelling == _AS_IT_IS else map(self.spelling, tokens))
         more = [*self.features.encode(tokens), *self.dictionary.encode(tokens)]
         if self.characters is not None:
             n = _WORD_ENDS
             ends = [token if len(token) <= 2 * n else token[:n] + token[-n:] for token in tokens]
             rows = [[i + 1 for i in self.characters.encode(end)] for end in ends]
             more = [*more, *([row[k] if k < len(row) else 0 for row in rows] for k in range(2 * n))]
-        return torch.tensor([own, *more] if more else own, dtype=torch.int64).t()
+        # By numpy, which reads lists twice as fast as torch does.
+        return torch.from_numpy(np.array([own, *more] if more else own, dtype=np.int64)).t()
 
     def numbered(self, sentences: Sequence[TaggedSentence]) -> list[tuple[Tensor, list[int]]]:
         """Return the numbers of tokens and tags; raise DataError for a tag that the training part lacks."""

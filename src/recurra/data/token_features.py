@@ -72,7 +72,7 @@ class TokenFeatures:
 
 
 def _bigrams(tokens: Sequence[str]) -> list[list[str]]:
-    pairs = [f"{a}\t{b}" for a, b in zip(["", *tokens], [*tokens, ""], strict=True)]
+    pairs = list(map("\t".join, zip(["", *tokens], [*tokens, ""], strict=True)))
     return [pairs[:-1], pairs[1:]]
 
 
