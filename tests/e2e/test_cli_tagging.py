@@ -121,7 +121,7 @@ def test_names_with_types_by_a_softmax(tmp_path: Path) -> None:
     ("content", "flags", "message"),
     [
         ("a O\nb I-X\n\nc O\n\n", ("--scheme", "bio"), "text:1: tag 2, 'I-X', cannot follow 'O' in the scheme bio"),
-        ("a B\nb Q\n\nc B\n\n", ("--scheme", "bio"), "tag 'Q' is not of the scheme bio"),
+        ("a B\nb Q\n\nc B\n\n", ("--scheme", "bio"), "text:1: token 2: tag 'Q' is not of the scheme bio"),
         ("a X\n\nb Y\n\n", ("--validation", 0.5), "text:3: the tag 'Y' is not in the training part"),
         ("a X\n", (), "expected sentences to learn from and to validate on, got 1"),
         ("a X\n\nb\n\n", ("--format", "columns"), "text:3: expected 2 columns"),
@@ -134,6 +134,11 @@ def test_bad_data_is_refused_in_one_line_and_nothing_is_written(
     line = refused(*TRAIN, "--format", "columns", "--data", tmp_path / "text", "--out", tmp_path / "m", *flags)
     assert message in line
     assert not (tmp_path / "m").exists()
+
+
+def test_unseen_tags_at_evaluation_are_named_with_their_line(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").write_text("我/S 爱/S\n我/S 爱/Q\n", encoding="utf-8")
+    assert "more:2: the tag 'Q'" in refused("evaluate", model, "--data", tmp_path / "more")
 
 
 def test_the_sample_reads_as_words() -> None:

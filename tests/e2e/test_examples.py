@@ -23,6 +23,7 @@ QUICK = {
     "python_functions": ["--steps", "4", "--functions", "3", "--hidden-size", "8", "--files", "30"],
     "turing_machine": ["11+111"],
     "word_order": ["--epochs", "10"],
+    "words_and_names": [],
 }
 
 
@@ -88,6 +89,15 @@ def test_word_order_is_read_where_a_bag_of_words_guesses() -> None:
         assert counted < 60
     assert [line.split()[1] for line in lines[1:5]] == ["for", "against", "against", "for"]
     assert [line.split()[1] for line in lines[6:8]] == ["forwards", "backwards"]
+
+
+def test_words_are_cut_in_the_best_ways_and_names_are_listed() -> None:
+    lines = [line.split("\t") for line in example("words_and_names").splitlines()]
+    cuts = {cut: float(p) for p, cut in lines[:3]}
+    assert next(iter(cuts)) == "他 说 的 确实 在理"
+    assert "他 说 的确 实在 理" in cuts
+    assert list(cuts.values()) == sorted(cuts.values(), reverse=True)
+    assert [(name, kind) for name, kind, _ in lines[3:]] == [("雷军", "PERSON"), ("2015年", "TIME"), ("小米", "BRAND")]
 
 
 def test_i_love_china_is_translated_and_each_word_looks_at_its_characters() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, cast, final
@@ -77,6 +77,7 @@ class TagNames:
         kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
         more = TokenFeatures.of([s.tokens for s in sentences], kind)
         scheme = detect(tags) if scheme == "auto" else scheme
+        _check_tags(sentences, scheme)
         known = SpanDictionary.of(sentences, scheme) if dictionary and scheme != "none" else _NO_DICTIONARY
         names = cls(table, tags, scheme, unit, more, spelling, letters, known)
         for sentence in sentences if check else ():
@@ -108,12 +109,18 @@ class TagNames:
 
     def numbered(self, sentences: Sequence[TaggedSentence]) -> list[tuple[Tensor, list[int]]]:
         """Return the numbers of tokens and tags; raise DataError for a tag that the training part lacks."""
+        self.check(sentences)
         at = self._at
-        for s in sentences:
-            unseen = next((tag for tag in s.tags if tag not in at), None)
-            if unseen is not None:
-                raise DataError(f"{s.place}: the tag {unseen!r} is not in the training part: shuffle the sentences")
         return [(self.encode(s.tokens), [at[tag] for tag in s.tags]) for s in sentences]
+
+    def check(self, sentences: Iterable[TaggedSentence]) -> None:
+        """Raise DataError for a tag that the training part lacks, with its place."""
+        for s in sentences:
+            unseen = next((tag for tag in s.tags if tag not in self._at), None)
+            if unseen is not None:
+                raise DataError(
+                    f"{s.place}: the tag {unseen!r} is not in the training part: mend it, or shuffle the sentences"
+                )
 
     def fault(self, tags: Sequence[str]) -> str | None:
         """Return what is illegal about a sequence of these tags, None if nothing is."""
@@ -167,3 +174,16 @@ class TagNames:
     def _legal(self) -> tuple[list[bool], list[list[bool]], list[bool]]:
         start, between, end = (part.tolist() for part in legal(self.tags, self.scheme))
         return start, between, end
+
+
+def _check_tags(sentences: Sequence[TaggedSentence], scheme: Scheme) -> None:
+    """Raise DataError for the first tag that is not of the scheme, with its place."""
+    good: set[str] = set()
+    for sentence in sentences:
+        for i, tag in enumerate(sentence.tags, 1):
+            if tag not in good:
+                try:
+                    legal((tag,), scheme)
+                except DataError as error:
+                    raise DataError(f"{sentence.place}: token {i}: {error}") from error
+                good.add(tag)

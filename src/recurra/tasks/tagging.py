@@ -213,6 +213,7 @@ class Tagging(Task):
         sentences = read_tagged(paths, self.options.format) if paths is not None else self._part(part)
         if not sentences:
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
+        self.names.check(sentences)
         scheme = self.names.scheme
         predicted = self.best_tags([s.tokens for s in sentences])
         metrics = {
