@@ -163,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256], help="of the diagonal cell")
     parser.add_argument("--lstm", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--long", type=int, default=100_000, help="steps of the run whose memory is measured")
     parser.add_argument("--stale", type=int, default=200, help="steps of the runs whose weights move")
     parser.add_argument("--times", type=int, default=3)

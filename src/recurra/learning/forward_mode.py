@@ -157,11 +157,9 @@ class ForwardMode:
             found = _derivatives(made, layout)
             w = torch.randn(made.after.shape, generator=torch.Generator().manual_seed(1)).to(made.after)
             true = derivatives(made.after, [made.before, *made.own.values()], w.unsqueeze(0))
-            rows = len(w)
             said = layout.against(found, w)
-            wrong = _differs(true[0].view(rows, -1), said[0])
-            if made.own:
-                wrong = wrong | _differs(torch.cat([g.reshape(rows, -1) for g in true[1:]], 1), said[1])
+            by_weights = said[1].split([p[0].numel() for p in made.own.values()], 1)
+            wrong = _differ(true[:1], said[:1]) | _differ(true[1:], by_weights)
             where = wrong.nonzero().squeeze(1)[:_PROBED]
             if not len(where):
                 return found, influence
@@ -196,10 +194,10 @@ class ForwardMode:
     ) -> tuple[Tensor, Any, Influence]:
         """Learn from a block of steps."""
         batch = inputs.shape[1]
-        begun: list[tuple[Tensor, list[Tensor]]] = []
+        begun: list[Any] = []
         with torch.no_grad():  # by whatever runs the layers best: these are states, and nothing is differentiated
             for t in span:
-                begun.append(stepper.form.pack(state))
+                begun.append(state)
                 if active[t] is None or active[t].numel():  # pyright: ignore[reportOptionalMemberAccess]
                     _, state = stepper.step(inputs[t], state, active[t])
         state = map_state(state, Tensor.detach)
@@ -212,8 +210,8 @@ class ForwardMode:
         if not len(live):
             return torch.zeros((), dtype=stepper.like.dtype), state, influence
         x = inputs[span.start : span.stop].flatten(0, 1)[live]
-        numbers = torch.cat([n for n, _ in begun])[live]
-        others = [torch.cat(column)[live] for column in zip(*(o for _, o in begun), strict=True)]
+        numbers, others = stepper.form.pack(stepper.form.joined(begun))
+        numbers, others = numbers[live], [v[live] for v in others]
         # The losses have a graph of their own, in which all rows share the parameters: far less to differentiate.
         before = numbers.detach().requires_grad_()
         with stepper.plainly(), torch.enable_grad():
@@ -331,12 +329,15 @@ def _derivatives(made: Linearised, layout: Layout) -> Jacobians:
     return Jacobians(by_state, torch.cat([g.reshape(len(seeds), rows, -1) for g in found], 2))
 
 
-def _differs(true: Tensor, said: Tensor) -> Tensor:
-    """Tell the rows `(R,)` where two vectors are further apart than rounding explains."""
-    if not true.shape[1]:
-        return torch.zeros(len(true), dtype=torch.bool, device=true.device)
-    bound = 256 * torch.finfo(true.dtype).eps * true.abs().amax(1).clamp_min(torch.finfo(true.dtype).tiny)
-    return (true - said).abs_().amax(1) > bound
+def _differ(true: Sequence[Tensor], said: Sequence[Tensor]) -> Tensor:
+    """Tell the rows `(R,)` where vectors, each in some parts, are further apart than rounding explains."""
+    size = gap = true[0].new_zeros(()) if true else torch.zeros(())
+    for a, b in zip(true, said, strict=True):
+        found = a.reshape(b.shape)
+        if b.shape[1]:
+            size = size.maximum(found.abs().amax(1))
+            gap = gap.maximum(found.sub(b).abs_().amax(1))
+    return gap > 256 * torch.finfo(size.dtype).eps * size.clamp_min(torch.finfo(size.dtype).tiny)
 
 
 def _spread_out(j: Jacobians, live: Tensor, rows: int) -> Jacobians:

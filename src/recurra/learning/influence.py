@@ -80,9 +80,8 @@ class Layout:
         return by_state, by_weights
 
     def immediate(self, c: _Class, jacobians: Jacobians) -> Tensor:
-        """Return the derivative of one step by a class's parameters, `(R, U, d, c)`."""
-        chosen = self.weight_colours[c.now]
-        return jacobians.weights[chosen[:, :, None], :, c.columns[:, None, :]].permute(3, 0, 1, 2)
+        """Return the derivative of one step by a class's parameters, `(U, c, d, R)`: as the products need it."""
+        return jacobians.weights[self.weight_colours[c.now][:, None, :], :, c.columns[:, :, None]]
 
     def transition(self, c: _Class, jacobians: Jacobians) -> Tensor:
         """Return the derivative of a class's numbers by themselves, `(R, U or 1, r, r)`."""
@@ -174,7 +173,7 @@ class Influence:
         blocks: list[Tensor] = []
         for c, block in zip(layout.classes, self.blocks, strict=True):
             moves = layout.transition(c, steps).unflatten(0, sizes)
-            new = layout.immediate(c, steps).unflatten(0, sizes)
+            new = layout.immediate(c, steps).unflatten(3, sizes)
             gradient[c.columns] += _pulled(c, block, moves, new, pulls[:, :, c.kept])
             blocks.append(_carried_on(c, block, moves, new))
         return Influence(layout, blocks), gradient
@@ -191,10 +190,10 @@ def _places(groups: Tensor, colours: Tensor) -> Tensor:
 
 def _pulled(c: _Class, block: Tensor, moves: Tensor, new: Tensor, pulls: Tensor) -> Tensor:
     """Return Σ_t pull_t · (influence before step t) `(U, c)`, going backwards. moves: `(T, B, U, r, r)`; new:
-    `(T, B, U, d, c)`; pulls: `(T, B, U, r)`; U may be 1 in moves and pulls."""
+    `(U, c, d, T, B)`; pulls: `(T, B, U, r)`; U may be 1 in moves and pulls."""
     units = len(c.columns)
     if len(pulls) == 1:
-        return _contract(pulls.expand(-1, -1, units, -1), block[None])
+        return _heard(pulls[0].expand(-1, units, -1), block)
     pull = torch.zeros_like(pulls[0])
     late: list[Tensor] = []
     alone = moves.shape[-1] == 1
@@ -202,29 +201,27 @@ def _pulled(c: _Class, block: Tensor, moves: Tensor, new: Tensor, pulls: Tensor)
         late.append(pull)
         pull = torch.addcmul(now, pull, move[..., 0]) if alone else now + (pull.unsqueeze(-2) @ move).squeeze(-2)
     late.reverse()
-    index = c.at.expand(*new.shape[:2], -1, -1)
-    reached = torch.stack(late).expand(-1, -1, units, -1).gather(3, index)
-    terms = [(reached, new), (pull.expand(-1, units, -1)[None], block[None])]
-    return torch.stack([_contract(p, j) for p, j in terms]).sum(0)
+    index = c.at.expand(*pulls.shape[:2], -1, -1)
+    reached = torch.stack(late).expand(-1, -1, units, -1).gather(3, index).permute(2, 3, 0, 1)
+    steps = new.flatten(2) @ reached.reshape(units, -1, 1)
+    return steps.squeeze(2) + _heard(pull.expand(-1, units, -1), block)
 
 
-def _contract(pull: Tensor, jacobian: Tensor) -> Tensor:
-    """Return the sum over steps, rows and numbers `(U, c)` of `(T, B, U, d)` times `(T, B, U, d, c)`."""
-    units = pull.shape[2]
-    left = pull.permute(2, 0, 1, 3).reshape(units, 1, -1)
-    right = jacobian.permute(2, 0, 1, 3, 4).reshape(units, left.shape[2], -1)
-    return (left @ right).squeeze(1)
+def _heard(pull: Tensor, block: Tensor) -> Tensor:
+    """Return the sum over rows and numbers `(U, c)` of `(B, U, r)` times `(B, U, r, c)`."""
+    return (pull.unsqueeze(2) @ block).squeeze(2).sum(0)
 
 
 def _carried_on(c: _Class, block: Tensor, moves: Tensor, new: Tensor) -> Tensor:
     """Return D_T ... D_1 block + Σ_t D_T ... D_{t+1} new_t."""
     units, batch = len(c.columns), block.shape[0]
     if len(moves) == 1:
-        return (moves[0] @ block).scatter_add_(2, c.at[None, :, :, None].expand_as(new[0]), new[0])
+        more = new.squeeze(3).permute(3, 0, 2, 1)
+        return (moves[0] @ block).scatter_add_(2, c.at[None, :, :, None].expand_as(more), more)
     ahead, product = _products(moves)
-    index = c.at[None, None, :, None, :].expand(*new.shape[:2], -1, moves.shape[-1], -1)
-    chosen = ahead.expand(-1, -1, units, -1, -1).gather(4, index).permute(1, 2, 3, 0, 4).flatten(3)
-    added = chosen @ new.permute(1, 2, 0, 3, 4).flatten(2, 3)
+    index = c.at[None, None, :, None, :].expand(*moves.shape[:2], -1, moves.shape[-1], -1)
+    chosen = ahead.expand(-1, -1, units, -1, -1).gather(4, index).permute(1, 2, 3, 4, 0).flatten(3)
+    added = chosen @ new.permute(4, 0, 2, 3, 1).flatten(2, 3)
     if product.shape[1] == 1 < units:  # one large product in place of many
         kept, columns = block.shape[2:]
         wide = block.transpose(1, 2).reshape(batch, kept, units * columns)

@@ -91,6 +91,12 @@ class StateForm:
         given = iter(leaves)
         return map_state(self._nesting, lambda _: next(given))
 
+    def joined(self, states: Sequence[Any]) -> Any:
+        """Return one state that has the rows of several, one state's after the other's."""
+        columns = zip(*map(state_leaves, states), strict=True)
+        leaves = iter([torch.cat(column, dim) for column, dim in zip(columns, self._dims, strict=True)])
+        return map_state(self._nesting, lambda _: next(leaves))
+
     def take(self, state: Any, rows: Tensor) -> Any:
         """Return the state of some rows, given by their numbers."""
         dims = iter(self._dims)
