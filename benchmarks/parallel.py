@@ -156,12 +156,10 @@ def report(networks: dict[str, nn.Module], found: dict[int, Found], words: str) 
         '# "More parallel": seven answers measured',
         "",
         f"Made by `{words}`, whose head says what was done and when an answer counts as true, with torch",
-        f"{torch.__version__} on {platform.machine()} ({os.cpu_count()} cores, shared with other work; "
-        f"rounds: {rounds}). Milliseconds, forward and",
-        f"backward, on one / two threads. The last four columns are at {LENGTHS[-1]} steps: the time over that of "
-        f"{LENGTHS[-2]} steps on two",
-        "threads; the plain network's time over this one's on two threads; one thread's time over that of two threads;",
-        "and the verdict.",
+        f"{torch.__version__} on {platform.machine()} ({os.cpu_count()} cores; rounds: {rounds}).",
+        f"Milliseconds, forward and backward, on one / two threads. The last four columns are at {LENGTHS[-1]} steps:",
+        f"the time over that of {LENGTHS[-2]} steps on two threads; the plain network's time over this one's on two",
+        "threads; one thread's time over that of two threads; and the verdict.",
         "",
         f"| network | parameters | steps in a row | {' | '.join(f'T = {t}' for t in LENGTHS)} | "
         "growth | faster than plain | gain of a second thread | more parallel |",

@@ -1,11 +1,11 @@
 """How much faster a sliced network reads one long sequence than the same cell unsliced, by the same backend.
 
-    python benchmarks/sliced_speed.py [--rounds 9 --threads 1 2 --backends reference hoisted cpp]
+    python benchmarks/sliced_speed.py [--rounds 9 --seconds 2 --threads 1 2 --backends reference hoisted cpp]
 
 One sequence (B = 1) of 512 steps and 64 features; the unsliced layer has the hidden size given; the sliced networks
 have two or three levels of that size: slices of 8 and 8 (8 + 8 + 8 steps in a row), of 16 (16 + 32) and of 32
 (32 + 16). All take turns; a ratio is the median of the rounds' ratios. Forward alone, without gradients; and forward
-and backward.
+and backward. Each has its rounds, or as many, at least three, as fit into `seconds`: the whole takes some minutes.
 
 Beside the kernels' forward stands what slicing could bring at most: the unsliced network's time over that which the
 fewest products of the three sliced networks take at the speed of torch's product of the lowest level's size (the least
@@ -45,10 +45,13 @@ class Turns(NamedTuple):
     ratios: list[float]
 
 
-def take_turns(calls: Sequence[Callable[[], object]], rounds: int) -> Turns:
+def take_turns(calls: Sequence[Callable[[], object]], rounds: int, seconds: float) -> Turns:
     """Time calls in turn; the first round, which warms up, is left out."""
     times: list[list[float]] = [[] for _ in calls]
+    began = time.perf_counter()
     for k in range(rounds + 1):
+        if k > 3 and time.perf_counter() - began > seconds:
+            break
         for call, kept in zip(calls, times, strict=True):
             start = time.perf_counter()
             call()
@@ -59,7 +62,7 @@ def take_turns(calls: Sequence[Callable[[], object]], rounds: int) -> Turns:
     return Turns(1e3 * statistics.median(first), 1e3 * min(first), ratios)
 
 
-def measure(cell: str, size: int, backend: str, rounds: int) -> tuple[Turns, float, Turns]:
+def measure(cell: str, size: int, backend: str, rounds: int, seconds: float) -> tuple[Turns, float, Turns]:
     """Return the times forward, unsliced and then sliced, the most that slicing could bring, and forward and
     backward."""
     x = torch.randn(1, STEPS, FEATURES)
@@ -73,9 +76,9 @@ def measure(cell: str, size: int, backend: str, rounds: int) -> tuple[Turns, flo
         (y[:, -1] if y.dim() == 3 else y).sum().backward()
 
     with torch.no_grad():
-        forward = take_turns([lambda n=n: n(x) for n in networks], rounds)
+        forward = take_turns([lambda n=n: n(x) for n in networks], rounds, seconds)
         most = forward.least / min(least_time(network, size) for network in sliced)
-    return forward, most, take_turns([lambda n=n: learn(n) for n in networks], rounds)
+    return forward, most, take_turns([lambda n=n: learn(n) for n in networks], rounds, seconds)
 
 
 def least_time(network: Sliced, size: int) -> float:
@@ -85,7 +88,7 @@ def least_time(network: Sliced, size: int) -> float:
         multiplications += steps * sum(p.numel() for p in level.parameters() if p.dim() == 2)
         steps //= inside
     rows, weights = torch.randn(STEPS // network.slices[0], size), torch.randn(size, 4 * size)
-    milliseconds = take_turns([lambda: torch.mm(rows, weights)], 30).least
+    milliseconds = take_turns([lambda: torch.mm(rows, weights)], 30, 1.0).least
     return milliseconds * multiplications / (rows.shape[0] * weights.numel())
 
 
@@ -93,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement, after three rounds")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
@@ -106,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue  # The loops run one small operation after another, which no second thread shortens.
         torch.set_num_threads(threads)
         for cell, size in itertools.product(CELLS, options.sizes):
-            forward, most, both = measure(cell, size, backend, options.rounds)
+            forward, most, both = measure(cell, size, backend, options.rounds, options.seconds)
             found = best.setdefault(f"{backend}, {threads} thread{'s' * (threads > 1)}", [])
             found += [max(forward.ratios), max(both.ratios)]
             limit = f"{most:.1f}" if backend == "cpp" else ""
@@ -117,8 +121,9 @@ def main(arguments: list[str] | None = None) -> None:
     lines = [
         "# Sliced networks: one sequence of 512 steps",
         "",
-        f"Made by `benchmarks/sliced_speed.py --rounds {options.rounds}`, whose head says what was done, with torch",
-        f"{torch.__version__} on {platform.machine()} ({os.cpu_count()} cores, shared with other work). How many times",
+        f"Made by `benchmarks/sliced_speed.py --rounds {options.rounds} --seconds {options.seconds:g}`, whose head",
+        "says what was done, with",
+        f"torch {torch.__version__} on {platform.machine()} ({os.cpu_count()} cores). How many times",
         f"as fast as unsliced, by the slices; at least {AIM} was the aim, reached by the best slices, forward or",
         "forward and backward, in "
         + "; ".join(
