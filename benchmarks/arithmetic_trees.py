@@ -19,6 +19,7 @@ import argparse
 import random
 import statistics
 import time
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -56,24 +57,34 @@ def characters(e: Expression) -> str:
     return e if isinstance(e, str) else f"({characters(e[0])}{e[1]}{characters(e[2])})"
 
 
+@cache
+def tree_of(e: Expression) -> tuple[list[int], list[int]]:
+    """Return the syntax tree as each node's parent, children first, and the symbol of each node."""
+    parents: list[int] = []
+    symbols: list[int] = []
+
+    def place(node: Expression) -> int:
+        below = [] if isinstance(node, str) else [place(node[0]), place(node[2])]
+        parents.append(-1)
+        symbols.append(SYMBOLS.index(node if isinstance(node, str) else node[1]))
+        for child in below:
+            parents[child] = len(parents) - 1
+        return len(parents) - 1
+
+    place(e)
+    return parents, symbols
+
+
+@cache
+def text_of(e: Expression) -> Tensor:
+    """Return the characters as numbers."""
+    return torch.tensor([SYMBOLS.index(c) for c in characters(e)])
+
+
 def forest_of(expressions: list[Expression]) -> tuple[Forest, Tensor]:
     """Return the syntax trees and the symbol of each node."""
-    symbols: list[int] = []
-    trees: list[list[int]] = []
-    for e in expressions:
-        parents: list[int] = []
-
-        def place(node: Expression, parents: list[int] = parents) -> int:
-            below = [] if isinstance(node, str) else [place(node[0]), place(node[2])]
-            parents.append(-1)
-            symbols.append(SYMBOLS.index(node if isinstance(node, str) else node[1]))
-            for child in below:
-                parents[child] = len(parents) - 1
-            return len(parents) - 1
-
-        place(e)
-        trees.append(parents)
-    return Forest.of(trees), torch.tensor(symbols)
+    trees, symbols = zip(*map(tree_of, expressions), strict=True)
+    return Forest.of(trees), torch.tensor([s for own in symbols for s in own])
 
 
 class Trees(nn.Module):
@@ -101,11 +112,9 @@ class Sequences(nn.Module):
         self.readout = nn.Linear(size, 10)
 
     def forward(self, expressions: list[Expression]) -> Tensor:
-        texts = [characters(e) for e in expressions]
+        texts = [text_of(e) for e in expressions]
         lengths = torch.tensor([len(t) for t in texts])
-        ids = torch.zeros(len(texts), int(lengths.max()), dtype=torch.int64)
-        for k, text in enumerate(texts):
-            ids[k, : len(text)] = torch.tensor([SYMBOLS.index(c) for c in text])
+        ids = nn.utils.rnn.pad_sequence(texts, batch_first=True)
         y, _ = self.network(self.embed(ids), lengths=lengths)
         return self.readout(y[torch.arange(len(texts)), lengths - 1])
 
