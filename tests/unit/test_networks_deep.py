@@ -17,13 +17,17 @@ from recurra.networks import LINKS, Chain, Deep, Dropping, Embedding, Readout, S
 X = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+MIXED = ["elman", "lstm", "gru"]
+
+
 def deep(cell: Any = "gru", links: str = "plain", sizes: tuple[int, ...] = (6, 6, 4), **options: Any) -> Deep:
     return Deep(cell, 4, sizes, links, backend="reference", **options).double()
 
 
 @pytest.mark.parametrize("links", LINKS)
-def test_a_stack_equals_a_plain_loop_over_its_layers(links: str) -> None:
-    network = deep(["elman", "lstm", "gru"], links, (6, 6, 4))
+@pytest.mark.parametrize("cell", [*KINDS, MIXED], ids=str)
+def test_a_stack_equals_a_plain_loop_over_its_layers(cell: Any, links: str) -> None:
+    network = deep(cell, links, (6, 6, 4))
     below, outputs = X, [X]
     for k, layer in enumerate(network.layers):
         u = {"skip": torch.cat([below, X], 2) if k else X, "dense": torch.cat(outputs, 2)}.get(links, below)

@@ -28,8 +28,9 @@ def layers(cell: Any = "gru", gated: bool = False, sizes: tuple[int, ...] = (6, 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("look", LOOKS)
-def test_every_step_sees_all_of_the_layer_below(look: str, causal: bool) -> None:
-    network = below("lstm", look, causal)
+@pytest.mark.parametrize("cell", KINDS)
+def test_every_step_sees_all_of_the_layer_below(cell: str, look: str, causal: bool) -> None:
+    network = below(cell, look, causal)
     y = X
     for k, layer in enumerate(network.layers):
         if k:
@@ -102,8 +103,9 @@ def test_what_is_not_causal_cannot_step() -> None:
 
 
 @pytest.mark.parametrize("gated", [False, True])
-def test_every_layer_sees_all_layers_of_the_step_before(gated: bool) -> None:
-    network = layers(["elman", "lstm", "gru"], gated)
+@pytest.mark.parametrize("kind", [*KINDS, ["elman", "lstm", "gru"]], ids=str)
+def test_every_layer_sees_all_layers_of_the_step_before(kind: Any, gated: bool) -> None:
+    network = layers(kind, gated)
     cell: Any = network.get_submodule("recurrent.layers.0.forward")
     assert isinstance(cell, AllLayersCell)
     states: list[Any] = [None] * 3
