@@ -42,27 +42,30 @@ def places(name: str = "conv_lstm") -> SpatialAttention:
 
 
 @pytest.mark.parametrize("fed_back", [False, True])
-@pytest.mark.parametrize("name", ["conv_lstm", "conv_gru"])
+@pytest.mark.parametrize("name", ["conv_lstm", "conv_gru", *KINDS])
 def test_frames_are_forecast_as_in_a_plain_loop(name: str, fed_back: bool) -> None:
-    network = forecaster([over_grid(name), over_grid("conv_lstm")], fed_back)
+    vectors = name in KINDS
+    given = FRAMES[..., 0, 0] if vectors else FRAMES
+    network = forecaster([name, "lstm"] if vectors else [over_grid(name), over_grid("conv_lstm")], fed_back)
     encoder: Any = [layer.get_submodule("layers.0.forward") for layer in network.encoder]
     after: Any = [layer.get_submodule("layers.0.forward") for layer in network.forecaster]
     states: list[Any] = [None, None]
     for t in range(5):
-        u = FRAMES[:, t]
+        u = given[:, t]
         for k in range(2):
             u, states[k] = encoder[k](u, states[k])
     frames: list[Tensor] = []
     for _ in range(3):
-        v = (frames or [FRAMES[:, 4]])[-1] if fed_back else torch.zeros_like(FRAMES[:, 0])
+        v = (frames or [given[:, 4]])[-1] if fed_back else torch.zeros_like(given[:, 0])
         seen: list[Tensor] = []
         for k in range(2):
             v, states[k] = after[k](v, states[k])
             seen.append(v)
         w, b = network.readout.weight, network.readout.get_parameter("bias")
-        frames.append(torch.einsum("oc,bchw->bohw", w, torch.cat(seen, 1)) + b[:, None, None])
-    torch.testing.assert_close(network(FRAMES)[0], torch.stack(frames, 1))
-    torch.testing.assert_close(network(FRAMES, horizon=2)[0], network(FRAMES)[0][:, :2])
+        made = torch.einsum("oc,bc...->bo...", w, torch.cat(seen, 1))
+        frames.append(made + b.view(-1, *[1] * (made.dim() - 2)))
+    torch.testing.assert_close(network(given)[0], torch.stack(frames, 1))
+    torch.testing.assert_close(network(given, horizon=2)[0], network(given)[0][:, :2])
 
 
 @pytest.mark.parametrize("fed_back", [False, True])
