@@ -108,8 +108,8 @@ def main() -> None:
     notes = [
         f"Perfect: no mistake in {STREAMS} streams of {chosen.tests:,} symbols. Published (Gers, Schmidhuber and "
         "Cummins 2000): no perfect network without forget gates; with them 18 % of the networks, 62 % where the "
-        "learning rate decays (figures from memory, not verified). Made by `benchmarks/continual_reber.py`, whose head "
-        "says what was done.",
+        "learning rate decays, of 100 each (as others quote their table 2). Made by `benchmarks/continual_reber.py`, "
+        "whose head says what was done.",
         f"All contestants: about {PROBLEM.weights:,} weights, {chosen.steps:,} windows of {WINDOW} symbols in "
         f"{chosen.rows} streams, Adam, gradients clipped to the norm {chosen.clip:g}, the better learning rate of "
         f"{' and '.join(f'{r:g}' for r in chosen.rates)} (fewer mistakes on other streams, on a seed that is not "
