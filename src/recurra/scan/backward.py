@@ -17,6 +17,7 @@ from recurra.scan.epilogue import EpilogueCall
 from recurra.scan.forward import made
 from recurra.scan.frame import Frame, Ports, Sizes, addresses
 from recurra.scan.hoisted import Folded
+from recurra.scan.huge_pages import on_huge_pages
 from recurra.scan.kernels import Compiled
 from recurra.scan.problem import Problem
 from recurra.scan.workspace import Layout, Place
@@ -93,7 +94,7 @@ class Backpropagation:
         """Return the gradient of every input of the loop, None for those that want none or have none."""
         c, batch, like = self._compiled, self._sizes.batch, problem.x
         allocate: Callable[..., Tensor] = torch.zeros if self._sizes.ragged else torch.empty
-        memory = allocate(self._memory, dtype=torch.uint8)
+        memory = on_huge_pages(allocate(self._memory, dtype=torch.uint8))
         ends = {v: torch.empty(shape, dtype=like.dtype) for v, shape in self._ends.items()}
         results = [made(form, batch, problem.lengths) for form in self._results]
         tensors = [*given, memory, *ends.values(), *results]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recurra.compiler.words import Address
 from recurra.scan.frame import Frame, Ports, Sizes, addresses
+from recurra.scan.huge_pages import on_huge_pages
 from recurra.scan.kernels import Compiled
 from recurra.scan.workspace import Form, Layout, Place
 
@@ -51,7 +52,7 @@ class Inference:
     def __call__(self, given: Given, lengths: tuple[int, ...] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Return outputs and final states."""
         c, batch = self._compiled, self._sizes.batch
-        memory = torch.empty(self._memory, dtype=torch.uint8)
+        memory = on_huge_pages(torch.empty(self._memory, dtype=torch.uint8))
         kept = [made(form, batch, lengths) for form in self._forms]
         finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
         own = [made(form, batch, lengths) for form in self._outputs]
@@ -108,8 +109,8 @@ class Training:
         """Return outputs, final states, and what the backward has to be given."""
         c, batch = self._compiled, self._sizes.batch
         allocate: Callable[..., Tensor] = torch.empty if lengths is None else torch.zeros
-        kept = allocate(self._size, dtype=torch.uint8)
-        own = torch.empty(self._frame.memory, dtype=torch.uint8)
+        kept = on_huge_pages(allocate(self._size, dtype=torch.uint8))
+        own = on_huge_pages(torch.empty(self._frame.memory, dtype=torch.uint8))
         finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
         new = [made(form, batch, lengths) for form in self._outputs]
         self._frame.run(addresses([*given, kept, own, *finals, *new]), lengths)
@@ -121,7 +122,7 @@ class Training:
 def made(form: Form, batch: int, lengths: Any) -> Tensor:
     """Return memory that will be the caller's, with zeros where the padding of rows with lengths stays."""
     allocate: Callable[..., Tensor] = torch.empty if lengths is None else torch.zeros
-    return allocate((form.slots, batch, *form.shape), dtype=form.dtype)
+    return on_huge_pages(allocate((form.slots, batch, *form.shape), dtype=form.dtype))
 
 
 def _inputs(c: Compiled, sizes: Sizes, given: Given) -> Ports:
