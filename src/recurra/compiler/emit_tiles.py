@@ -123,7 +123,8 @@ class Tiles:
             idle = Scope(e, group, {}, asleep=True)
             asleep = self._asleep(group.condition, idle, self._epilogue(group, idle, N, wide))
         return (
-            f"    for (long block = 0; block < {blocks}; block++) {{ const long pieces = (n * {folded} + {most - 1}) / {most};\n"  # noqa: E501
+            f"    for (long lap = 0; lap < {blocks}; lap++) {{ const long block = i & 1 ? {blocks - 1} - lap : lap;\n"
+            f"     const long pieces = (n * {folded} + {most - 1}) / {most};\n"
             f"     for (long piece = 0, m0 = 0; piece < pieces; piece++) {{\n"
             f"      const int r = n * {folded} / pieces + (piece < n * {folded} % pieces);\n"
             f"{asleep}      alignas(64) R z[{most * line}]; const R* left[{most}];\n{calls}"
