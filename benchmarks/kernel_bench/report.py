@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from kernel_bench.bounds import bounds
 from kernel_bench.targets import geometric_mean, ratios, targets
 
 __all__ = ["markdown"]
@@ -42,6 +43,7 @@ def _page(results: dict[str, Any]) -> Iterator[str]:
     for n in threads:
         for mode in ("forward", "forward + backward"):
             yield from _table(results, n, mode)
+    yield from bounds(results)
     yield from _figures(results)
 
 
