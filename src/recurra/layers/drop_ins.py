@@ -16,6 +16,7 @@ from recurra.cells.lstm import LSTMCell
 from recurra.cells.projected_lstm import ProjectedLSTMCell
 from recurra.core import Cell
 from recurra.layers.layout import Layout
+from recurra.layers.sequences import prepare, run_again
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
 from recurra.layers.streaming import stream_step
@@ -65,6 +66,11 @@ class _DropIn(nn.RNNBase):
         `(output, hx, states)` with states `(layers * directions, T, B, ...)`. Raises ValueError and RuntimeError where
         torch does.
         """
+        usual = lengths is None and not return_all_states
+        if usual:
+            done = run_again(self, input, hx, self.batch_first)
+            if done is not None:
+                return done
         self._check_dimensions(input, hx)
         layout = Layout(input, lengths, self.batch_first, 1)
         batched = layout.state_in(hx)
@@ -72,6 +78,8 @@ class _DropIn(nn.RNNBase):
         stack = self._stack()
         initial = None if batched is None else split_state(stack.cells, batched, layout.x.shape[1])
         y, final, states = stack.run(layout.x, initial, lengths=layout.lengths, keep_states=return_all_states)
+        if usual:
+            prepare(self, stack)
         output = layout.output(y), layout.state_out(join_states(stack.cells, final))
         if states is None:
             return output

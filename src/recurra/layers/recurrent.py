@@ -13,6 +13,7 @@ from recurra import cells
 from recurra.core import Cell
 from recurra.core.errors import ArgumentError
 from recurra.layers.layout import Layout
+from recurra.layers.sequences import prepare, run_again
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
 from recurra.layers.streaming import stream_step
@@ -101,6 +102,11 @@ class Recurrent(nn.Module):
         `(layers * directions, T, B, ...)`.
         Raises ShapeError where sizes do not fit.
         """
+        usual = lengths is None and not context and not return_all_states
+        if usual:
+            done = run_again(self, x, state, self.batch_first)
+            if done is not None:
+                return done
         stack = self._stack()
         layout = Layout(x, lengths, self.batch_first, len(stack.cells[0].input_shape))
         state = layout.state_in(state)
@@ -108,6 +114,8 @@ class Recurrent(nn.Module):
         y, final, states = stack.run(
             layout.x, initial, context=context or (), lengths=layout.lengths, keep_states=return_all_states
         )
+        if usual:
+            prepare(self, stack)
         output = layout.output(y), layout.state_out(join_states(stack.cells, final))
         if states is None:
             return output

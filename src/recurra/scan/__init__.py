@@ -9,6 +9,7 @@ from recurra.scan.owners import adopt
 from recurra.scan.problem import Problem, Result
 from recurra.scan.report import CellReport, report
 from recurra.scan.scan import scan
+from recurra.scan.sequences import Sequences, prepare_sequences
 from recurra.scan.step import step
 from recurra.scan.stream import Stream, prepare_stream
 
@@ -18,6 +19,7 @@ __all__ = [
     "CellReport",
     "Problem",
     "Result",
+    "Sequences",
     "Snapshot",
     "Stream",
     "adopt",
@@ -28,6 +30,7 @@ __all__ = [
     "cpp_compiler",
     "forget_weights",
     "mode",
+    "prepare_sequences",
     "prepare_stream",
     "report",
     "scan",

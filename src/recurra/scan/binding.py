@@ -22,15 +22,17 @@ __all__ = ["Binding", "Snapshot", "bind", "bound", "mode"]
 class Snapshot:
     """What some modules hold at one moment: attributes, parameters, buffers, children, each by identity.
 
-    steady: whether all of it is such that it cannot change without becoming another object, but for tensors.
+    The modules themselves are not kept alive. steady: whether all of it is such that it cannot change without
+    becoming another object, but for tensors.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        self._modules = list(modules)
+        modules = list(modules)
+        self._modules = [ref(m) for m in modules]
         self._attributes: list[tuple[dict[str, Any], int, Any]] = []
         self._tables: list[dict[str, Any]] = []
         self.steady = True
-        for m in self._modules:
+        for m in modules:
             names = [n for n in m.__dict__ if n not in _HIDDEN]
             self.steady &= all(_unchangeable(m.__dict__[n]) for n in names)
             self._attributes.append((m.__dict__, len(m.__dict__), itemgetter("training", "training", *names)))
@@ -45,7 +47,7 @@ class Snapshot:
         return len(now) == len(self._held) and all(map(is_, now, self._held))
 
     def _now(self) -> list[Any]:
-        now: list[Any] = [*map(type, self._modules)]
+        now: list[Any] = [type(m()) for m in self._modules]
         if any(self._empty):
             return now
         for attributes, size, get in self._attributes:
@@ -100,12 +102,16 @@ class Binding:
         for s, dtype in zip(state or (), self._states, strict=False):
             if type(s) is not Tensor or s.dtype is not dtype or not _plain(s):
                 return False
-        if not self._snapshot.holds() or type(self.cell).step is not self._step:
+        return self._snapshot.holds() and self.intact() and mode() is None
+
+    def intact(self) -> bool:
+        """Tell whether the cell's step, and the kinds of its tensors, are as they were."""
+        if type(self.cell).step is not self._step:
             return False
         for t, (dtype, shape) in zip(self.tensors, self._forms, strict=True):
             if t.dtype is not dtype or t.shape != shape or not _plain(t):
                 return False
-        return mode() is None
+        return True
 
     def trains(self, x: Tensor, state: State | None) -> bool:
         """Tell whether gradients may be asked for."""

@@ -23,8 +23,8 @@ from recurra.scan.reference import reference
 from recurra.scan.trial import try_out
 
 __all__ = [
-    "again", "automatic", "compiled", "explain", "obstacle", "ready", "run_program", "unfit", "worth_it",
-    "worth_streaming",
+    "again", "automatic", "compiled", "explain", "obstacle", "ready", "run_program", "tried", "unfit", "worth_again",
+    "worth_it", "worth_streaming",
 ]  # fmt: skip
 
 _WORTH_COMPILING = 2048
@@ -75,10 +75,10 @@ def again(
     if torch.compiler.is_compiling():
         return None
     found = bound(cell)
-    if found is None or not (small or _large(x, found.width)) or not found.fits(x, state):
+    if found is None or not worth_again(found, x, small) or not found.fits(x, state):
         return None
     program, train = found.program, found.trains(x, state)
-    if not _tried(program, train, keep_states):
+    if not tried(program, train, keep_states):
         return None
     if state is None and (not found.zeros or found.once is None):
         state = cell.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
@@ -88,6 +88,11 @@ def again(
     inputs = LoopInputs(found.once, [], [x], state or found.nothing)
     outputs, final, states = compiled_loop(problem, program, inputs)
     return Result(outputs[0], final, states)
+
+
+def worth_again(binding: Binding, x: Tensor, small: bool) -> bool:
+    """Tell whether the kernels are to take inputs like x. small: also where `auto` would run the loop."""
+    return small or _large(x, binding.width)
 
 
 def compiled(problem: Problem) -> Result:
@@ -177,10 +182,10 @@ def ready(problem: Problem, own: Mapping[str, Tensor]) -> Program:
     train = torch.is_grad_enabled() and any(t.requires_grad for t in [*_given(problem), *own.values()])
     if program.refused is not None:
         raise program.refused
-    if _tried(program, train, problem.keep_states):
+    if tried(program, train, problem.keep_states):
         return program
     with _lock:
-        if program.refused is None and not _tried(program, train, problem.keep_states):
+        if program.refused is None and not tried(program, train, problem.keep_states):
             _prepare(problem, program, train)
     if program.refused is not None:
         raise program.refused
@@ -214,7 +219,8 @@ def _prepare(problem: Problem, program: Program, train: bool) -> None:
         program.refused = Unsupported("compile", f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _tried(program: Program, train: bool, keep_states: bool) -> bool:
+def tried(program: Program, train: bool, keep_states: bool) -> bool:
+    """Tell whether a program's kernels have equalled the loop in calls of this kind."""
     found = program.compiled.get(keep_states)
-    tried = None if found is None else found.tried
-    return tried is not None and tried >= train
+    with_gradients = None if found is None else found.tried
+    return with_gradients is not None and with_gradients >= train

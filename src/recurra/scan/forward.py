@@ -25,7 +25,8 @@ Given = Sequence[Tensor | None]
 class Inference:
     """The forward for its own sake: only those states are kept for all steps that are outputs."""
 
-    def __init__(self, c: Compiled, sizes: Sizes, given: Given) -> None:
+    def __init__(self, c: Compiled, sizes: Sizes, given: Given, stacked: bool = False) -> None:
+        """stacked: whether final states are `(1, B, ...)`, as of a stack of one layer."""
         self._compiled, self._sizes = c, sizes
         steps, batch = sizes.steps, sizes.batch
         states = len(given) - len(c.states)
@@ -39,7 +40,7 @@ class Inference:
         for n, (k, form) in enumerate(zip(self._kept, self._forms, strict=True)):
             places[k] = Place(Address(memory + 1 + n), math.prod(form.shape), form, batch)
         finals = memory + 1 + len(self._kept)
-        self._ends = [(batch, *f.shape) for f in c.states]
+        self._ends = [(*([1] if stacked else []), batch, *f.shape) for f in c.states]
         self._outputs = [c.form(v, steps) for v in c.own_outputs]
         ports = _inputs(c, sizes, given)
         for k in range(len(c.states)):

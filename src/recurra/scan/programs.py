@@ -90,12 +90,7 @@ def program_for(problem: Problem, hoist: bool) -> Program:
             found = _programs.get(key)
             if found is None:
                 found = _make(problem, hoist)
-                while len(_programs) >= _MOST_PROGRAMS:
-                    _programs.pop(next(iter(_programs)))
-                # The cell's attributes are kept alive with the program, so that their identities in the key stay
-                # theirs.
-                _programs[key] = found
-                _alive[key] = problem.cell.__dict__.copy()
+                _keep(_programs, key, found, problem.cell)
     if isinstance(found, Unsupported):
         raise found
     return found
@@ -133,17 +128,27 @@ def _for_any_length(problem: Problem, size: int) -> Planned | None:
     """Return the step for every length of its context; None where it is tied to the one it has."""
     key = (_key(problem, size), "any length")
     if key not in _whole:
-        while len(_whole) >= _MOST_PROGRAMS:
-            _whole.pop(next(iter(_whole)))
         try:
-            _whole[key] = Planned(_staged(problem, size, False))
+            planned = Planned(_staged(problem, size, False))
         except Exception:  # whatever it is will be said of the step at its own length
-            _whole[key] = None
-        _alive[key] = problem.cell.__dict__.copy()
+            planned = None
+        _keep(_whole, key, planned, problem.cell)
     return _whole[key]
 
 
 _whole: dict[Any, Planned | None] = {}
+
+
+def _keep(found: dict[Any, Any], key: Any, value: Any, cell: nn.Module) -> None:
+    """Remember what was found under a key, and keep what the key identifies: objects, but neither module nor tensor, so
+    that a model can be freed."""
+    while len(found) >= _MOST_PROGRAMS:
+        oldest = next(iter(found))
+        del found[oldest], _alive[oldest]
+    found[key] = value
+    _alive[key] = [
+        v for m in cell.modules() for n, v in m.__dict__.items() if n not in _HIDDEN and not isinstance(v, Tensor)
+    ]
 
 
 def _staged(problem: Problem, size: int, hoist: bool) -> Staged:

@@ -1,0 +1,144 @@
+"""Whole sequences, called again as they were called before: the kernels' calls are found by sizes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.core import Cell, State
+from recurra.scan.binding import Binding, Snapshot, bound, mode
+from recurra.scan.compiled import tried, worth_again
+from recurra.scan.cpp import compiled_loop
+from recurra.scan.forward import Inference
+from recurra.scan.frame import Sizes, contiguous, inner_contiguous
+from recurra.scan.hoisted import LoopInputs
+from recurra.scan.problem import Problem
+
+__all__ = ["Sequences", "prepare_sequences"]
+
+_MOST_SIZES = 256
+
+
+class Sequences:
+    """Whole sequences through a stack of one-directional layers whose states are stacked: `(layers, B, ...)` each.
+
+    Valid as long as nothing about the modules changes. Weights are packed at every call, so that whatever writes to
+    them is seen. What it returns is new memory every time.
+    """
+
+    def __init__(self, owner: Snapshot, bindings: Sequence[Binding], small: bool) -> None:
+        """small: whether to run also what `auto` would leave to the loop."""
+        self._owner, self._bindings, self._small = owner, bindings, small
+        self._alone, self._dtype = len(bindings) == 1, bindings[0].dtype
+        compiled = bindings[0].program.compiled[False]
+        self._forms = [(f.shape, f.dtype) for f in compiled.states]
+        self._usual: dict[Any, bool] = {}
+        self._calls: dict[Any, list[Inference]] = {}
+
+    def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
+        """Return `(y, state)` for x `(T, B, ...)`, or None where this is not a call of the kind that was prepared."""
+        if x.dtype is not self._dtype or not x.is_cpu or x.is_neg() or mode() is not None or not self._owner.holds():
+            return None
+        for binding in self._bindings:
+            if not binding.intact():
+                return None
+        key = (x.shape, x.stride(), torch.get_num_threads())
+        usual = self._usual.get(key)
+        if usual is None:
+            usual = self._learn(key, x)
+        given: Any = () if state is None else (state,) if type(state) is Tensor else state
+        if not usual or (state is not None and not self._takes(given, x.shape[1])):
+            return None
+        return self._trained(x, given) if torch.is_grad_enabled() else self._inferred(key, x, given)
+
+    def _inferred(self, key: Any, x: Tensor, given: State) -> tuple[Tensor, Any] | None:
+        calls = self._calls.get(key) or self._prepared(key, x)
+        if calls is None:
+            return None
+        # Of the state of one layer alone, the address is all that counts.
+        states: Sequence[Any] = [given] if self._alone and given else self._unstacked(given)
+        final: list[list[Tensor]] = []
+        for binding, call, old in zip(self._bindings, calls, states, strict=True):
+            outputs, new = call([*contiguous(binding.once or ()), x, *(old or binding.nothing)], None)
+            x = outputs[0]
+            final.append(new)
+        return x, self._stacked(final[0] if self._alone else map(torch.stack, zip(*final, strict=True)))
+
+    def _trained(self, x: Tensor, given: State) -> tuple[Tensor, Any] | None:
+        if not all(tried(b.program, b.trains(x, given), False) for b in self._bindings):
+            return None
+        final: list[State] = []
+        for binding, old in zip(self._bindings, self._unstacked(given), strict=True):
+            problem = Problem(binding.cell, x, old, (), (), None, False, False)
+            inputs = LoopInputs(binding.once or [], [], [x], old or binding.nothing)
+            outputs, new, _ = compiled_loop(problem, binding.program, inputs)
+            x = outputs[0]
+            final.append(new)
+        if self._alone:
+            return x, self._stacked(s.unsqueeze(0) for s in final[0])
+        return x, self._stacked(map(torch.stack, zip(*final, strict=True)))
+
+    def _unstacked(self, given: State) -> Sequence[State]:
+        if not given:
+            return [()] * len(self._bindings)
+        return list(zip(*(s.unbind(0) for s in given), strict=True))
+
+    def _stacked(self, final: Iterable[Tensor]) -> Any:
+        found = tuple(final)
+        return found[0] if len(found) == 1 else found
+
+    def valid(self) -> bool:
+        """Tell whether the modules, and how their cells run, are as they were."""
+        return self._owner.holds() and all(bound(b.cell) is b for b in self._bindings)
+
+    def _takes(self, given: Any, batch: int) -> bool:
+        if type(given) is not tuple or len(given) != len(self._forms):
+            return False
+        pairs = zip(given, self._forms, strict=True)
+        return all(self._is(s, (len(self._bindings), batch, *shape), dtype) for s, (shape, dtype) in pairs)
+
+    def _is(self, s: Any, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
+        plain = type(s) is Tensor and s.is_cpu and s.is_contiguous() and not s.is_neg()
+        return plain and s.dtype is dtype and s.shape == shape
+
+    def _learn(self, key: Any, x: Tensor) -> bool:
+        """Find out whether the kernels take inputs like x, and remember it."""
+        if len(self._usual) >= _MOST_SIZES:
+            self._usual.clear()
+            self._calls.clear()
+        first = self._bindings[0]
+        fits = x.dim() == 2 + len(first.input_shape) and x.shape[2:] == first.input_shape and x.shape[0] > 0
+        fits = fits and inner_contiguous(x) is x and all(worth_again(b, x, self._small) for b in self._bindings)
+        self._usual[key] = fits
+        return fits
+
+    def _prepared(self, key: Any, x: Tensor) -> list[Inference] | None:
+        """Return the layers' calls for inputs like x; None if their kernels have not been tried yet."""
+        made: list[Inference] = []
+        for binding in self._bindings:
+            if not tried(binding.program, False, False):
+                return None
+            compiled = binding.program.compiled[False]
+            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, torch.get_num_threads(), (x.stride()[:2],))
+            made.append(Inference(compiled, sizes, [*(binding.once or ()), x, *binding.nothing], self._alone))
+            x = torch.empty(*x.shape[:2], *compiled.plan.outputs[0].shape[1:], dtype=x.dtype, device="meta")
+        self._calls[key] = made
+        return made
+
+
+def prepare_sequences(owner: Any, cells: Sequence[Cell], small: bool) -> Sequences | None:
+    """Return the calls of a stack of cells, which belong to the module `owner`, where they can be prepared: all cells
+    are bound to their programs, and of one kind. small: whether to run also what `auto` would leave to the loop."""
+    bindings: list[Binding] = []
+    for cell in cells:
+        found = bound(cell)
+        if found is None or found.once is None or not found.zeros or False not in found.program.compiled:
+            return None
+        bindings.append(found)
+    if len({str(b.program.compiled[False].states) for b in bindings}) > 1:
+        return None
+    modules = dict.fromkeys([*owner.modules(), *(m for cell in cells for m in cell.modules())])
+    return Sequences(Snapshot(modules), bindings, small)
