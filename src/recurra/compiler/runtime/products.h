@@ -88,10 +88,12 @@ template <class R> static std::vector<long> few_awake(Matrix<const R> b, long K,
         while (j < columns && *b.of(k, j) == R(0)) j++;  // NaN counts as something
         return j == columns;
     };
+    long asleep = 0;
+    for (long k = 0; k < K; k++) asleep += zero(k);
     std::vector<long> awake;
+    if (asleep * 8 <= K) return awake;
     for (long k = 0; k < K; k++)
         if (!zero(k)) awake.push_back(k);
-    if (awake.size() * 8 >= (size_t)K * 7) awake.clear();
     return awake;
 }
 
