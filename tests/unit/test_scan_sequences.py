@@ -82,6 +82,7 @@ def test_what_the_call_was_not_prepared_for_goes_another_way(grad: bool, monkeyp
         layer(x, torch.randn(2, ROWS, 17, dtype=torch.float64))
     with torch.autocast("cpu"):
         assert run_again(layer, x, None, False) is None
+    assert run_again(layer, x.detach().to_sparse(), None, False) is None
     packed = nn.utils.rnn.pack_padded_sequence(x.detach(), torch.full((ROWS,), STEPS))
     torch.testing.assert_close(layer(packed)[0].data, layer(x)[0].reshape(-1, 17))
     assert layer.float()(x.detach().float())[0].dtype == torch.float32

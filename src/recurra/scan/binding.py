@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recurra.core import Cell, State, split_shape
 
-__all__ = ["Binding", "Snapshot", "bind", "bound", "mode"]
+__all__ = ["Binding", "Snapshot", "bind", "bound", "mode", "plain"]
 
 
 class Snapshot:
@@ -97,10 +97,10 @@ class Binding:
 
     def fits(self, x: Tensor, state: State | None) -> bool:
         """Tell whether the cell, its tensors and the kinds of these are as they were when it was bound."""
-        if type(x) is not Tensor or x.dtype is not self.dtype or not _plain(x):
+        if type(x) is not Tensor or x.dtype is not self.dtype or not plain(x):
             return False
         for s, dtype in zip(state or (), self._states, strict=False):
-            if type(s) is not Tensor or s.dtype is not dtype or not _plain(s):
+            if type(s) is not Tensor or s.dtype is not dtype or not plain(s):
                 return False
         return self._snapshot.holds() and self.intact() and mode() is None
 
@@ -109,7 +109,7 @@ class Binding:
         if type(self.cell).step is not self._step:
             return False
         for t, (dtype, shape) in zip(self.tensors, self._forms, strict=True):
-            if t.dtype is not dtype or t.shape != shape or not _plain(t):
+            if t.dtype is not dtype or t.shape != shape or not plain(t):
                 return False
         return True
 
@@ -160,5 +160,6 @@ def _unchangeable(value: Any) -> bool:
     return isinstance(value, Tensor) or type(value) in _FIXED or isinstance(value, type)
 
 
-def _plain(t: Tensor) -> bool:
+def plain(t: Tensor) -> bool:
+    """Tell whether a tensor lies in the processor's memory as it is."""
     return t.is_cpu and t.layout is torch.strided and not t.is_neg()

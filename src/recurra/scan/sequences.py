@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recurra.core import Cell, State
-from recurra.scan.binding import Binding, Snapshot, bound, mode
+from recurra.scan.binding import Binding, Snapshot, bound, mode, plain
 from recurra.scan.compiled import tried, worth_again
 from recurra.scan.cpp import compiled_loop
 from recurra.scan.forward import Inference
@@ -40,7 +40,7 @@ class Sequences:
 
     def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
         """Return `(y, state)` for x `(T, B, ...)`, or None where this is not a call of the kind that was prepared."""
-        if x.dtype is not self._dtype or not x.is_cpu or x.is_neg() or mode() is not None or not self._owner.holds():
+        if x.dtype is not self._dtype or not plain(x) or mode() is not None or not self._owner.holds():
             return None
         for binding in self._bindings:
             if not binding.intact():
@@ -101,8 +101,7 @@ class Sequences:
         return all(self._is(s, (len(self._bindings), batch, *shape), dtype) for s, (shape, dtype) in pairs)
 
     def _is(self, s: Any, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
-        plain = type(s) is Tensor and s.is_cpu and s.is_contiguous() and not s.is_neg()
-        return plain and s.dtype is dtype and s.shape == shape
+        return type(s) is Tensor and s.dtype is dtype and s.shape == shape and plain(s) and s.is_contiguous()
 
     def _learn(self, key: Any, x: Tensor) -> bool:
         """Find out whether the kernels take inputs like x, and remember it."""
