@@ -56,7 +56,9 @@ def _bag(parts: Mapping[str, Sequence[LabelledText]], chinese: bool, *, bayes: b
                 bayesian = importlib.import_module("sklearn.naive_bayes").MultinomialNB(alpha=strength)
                 model = pipeline(text.CountVectorizer(binary=True, **cut), bayesian)
             else:
-                linear = importlib.import_module("sklearn.linear_model").LogisticRegression(C=strength, max_iter=500)
+                linear = importlib.import_module("sklearn.linear_model").LogisticRegression(
+                    C=strength, solver="liblinear"
+                )
                 model = pipeline(text.TfidfVectorizer(sublinear_tf=True, **cut), linear)
             model.fit(xs["train"], ys["train"])
             best = max(best, (model.score(xs["validation"], ys["validation"]), model), key=lambda pair: pair[0])
@@ -65,7 +67,7 @@ def _bag(parts: Mapping[str, Sequence[LabelledText]], chinese: bool, *, bayes: b
 
 def _snownlp(parts: Mapping[str, Sequence[LabelledText]], corpora: Path) -> list[str]:
     """Train snownlp's classifier (its own words, stop words and naive Bayes) on the training part."""
-    sys.path.insert(0, str(next(corpora.glob("snownlp-*"))))
+    sys.path.insert(0, str(next(path for path in corpora.glob("snownlp-*") if path.is_dir())))
     classifier: Any = importlib.import_module("snownlp.sentiment").Sentiment()
     sys.path.pop(0)
     classifier.train(*([t.text for t in parts["train"] if t.label == label] for label in ("neg", "pos")))

@@ -36,7 +36,7 @@ def test_both_readmes_show_the_same_cell_as_the_example():
     assert not [line for line in body if line not in example]
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda p: p.name)
+@pytest.mark.parametrize("readme", [*READMES, ROOT / "docs/recipes.md"], ids=lambda p: p.name)
 def test_the_readmes_verbs_and_flags_exist(readme):
     blocks = "".join(re.findall(r"```sh\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)).replace("\\\n", " ")
     commands = [shlex.split(line, comments=True) for line in blocks.splitlines() if line.startswith("recurra ")]
