@@ -12,6 +12,7 @@ SMALL = {
     "kalman": ("--seeds 1 --most 50 --hidden-size 2 --updates 10", (4, 4)),
     "sin_to_cos": ("--seeds 1 --windows 3", (5, 4)),
     "diagnosis": ("--lags 3 4", (6, 4)),
+    "bptt_memory": ("--steps 20", (1,)),
 }
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from recurra.core.errors import ArgumentError
 from recurra.learning.clipping import clip_state_gradient
 from recurra.learning.rule import Carry, StepLoss
-from recurra.learning.state_form import map_state
+from recurra.learning.state_form import map_state, state_leaves
 from recurra.learning.stepper import Stepper, started
 
 __all__ = ["BPTT", "run_steps", "target_rows"]
@@ -53,17 +53,28 @@ class BPTT:
         steps = inputs.shape[0]
         state = stepper.initial_state(inputs.shape[1]) if carry is None else carry.state
         every = self._every(steps)
-        for start in range(0, steps, max(every, 1)):
-            span = range(start, min(start + every, steps))
-            if self.recompute is None:
-                part, state = run_steps(stepper, inputs, targets, loss, state, active, span, self.clip)
-            else:
-                part, state = checkpoint(
-                    run_steps, stepper, inputs, targets, loss, state, active, span, self.clip, use_reentrant=False
-                )
+        spans = [range(start, min(start + every, steps)) for start in range(0, steps, max(every, 1))]
+        starts: list[tuple[Any, list[Tensor]]] = []
+        for span in spans[:-1]:
+            starts.append((state, _generators()))
+            with torch.no_grad():
+                part, state = run_steps(stepper, inputs, targets, loss, state, active, span)
             total = total + part
-        if total.requires_grad:
-            total.backward()
+        starts.append((state, []))
+        pulls: list[Tensor | None] = []
+        for k, span in reversed(list(enumerate(spans))):
+            before, generators = starts.pop()
+            if k:  # the first may be learned itself
+                before = map_state(before, lambda s: s.detach().requires_grad_(s.is_floating_point()))
+            with _as_then(generators):
+                part, after = run_steps(stepper, inputs, targets, loss, before, active, span, self.clip)
+            if k == len(spans) - 1:
+                total, state = total + part.detach(), map_state(after, Tensor.detach)
+            ends = [(part, torch.ones_like(part)), *zip(state_leaves(after), pulls, strict=False)]
+            felt = [(end, pull) for end, pull in ends if pull is not None and end.requires_grad]
+            if felt:
+                torch.autograd.backward([end for end, _ in felt], [pull for _, pull in felt])
+            pulls = [leaf.grad for leaf in state_leaves(before)] if k else []
         return total.detach(), Carry(map_state(state, Tensor.detach))
 
     def memory_needed(self, network: nn.Module, inputs: Tensor) -> int:
@@ -107,3 +118,28 @@ def target_rows(targets: Any, t: int, rows: Tensor | None) -> Any:
     """Return the targets of step t, of some rows or of all."""
     target = targets[t]
     return target if rows is None else target[rows]
+
+
+def _generators() -> list[Tensor]:
+    """Return the states of the generators of random numbers."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+
+
+@contextlib.contextmanager
+def _as_then(generators: list[Tensor]) -> Generator[None]:
+    """Draw the random numbers of a moment once more; as they come, where that moment is now (an empty list)."""
+    if not generators:
+        yield
+        return
+    now = _generators()
+    _set(generators)
+    try:
+        yield
+    finally:
+        _set(now)
+
+
+def _set(generators: list[Tensor]) -> None:
+    torch.set_rng_state(generators[0])
+    for k, generator in enumerate(generators[1:]):
+        torch.cuda.set_rng_state(generator, k)

@@ -111,9 +111,9 @@ class Stepper:
             )
 
     def kept(self, x: Tensor, state: Any) -> int:
-        """Return the bytes that autograd keeps of one step, parameters not counted."""
+        """Return the bytes that autograd keeps of one step, without parameters and inputs, which are there anyway."""
         found: dict[int, int] = {}
-        own = {p.untyped_storage().data_ptr() for p in self.network.parameters()}
+        own = {p.untyped_storage().data_ptr() for p in (*self.network.parameters(), x)}
 
         def note(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
