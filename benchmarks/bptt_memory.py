@@ -66,7 +66,8 @@ def main() -> None:
         options.out,
         "Memory of BPTT",
         f"Elman, {_HIDDEN} units, {_ROWS} rows, float32, one gradient in a process of its own: MB at most, less those "
-        "before; MB that `memory_needed` tells before, of tensors alone (each step's nodes of the graph come to it); seconds. Made by `benchmarks/bptt_memory.py`.",
+        "before; MB that `memory_needed` tells before, of tensors alone (each step's nodes of the graph come to it); "
+        "seconds. Made by `benchmarks/bptt_memory.py`.",
         (("steps", "all kept", "told", "s", "`recompute=0`", "told", "s"), rows),
     )
 
