@@ -104,6 +104,17 @@ def test_a_resumed_run_ends_as_one_that_was_not_cut(tmp_path: Path) -> None:
     assert_same_end(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_large_texts_are_streamed_and_resumed_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recurra.data.streamed.CHUNK", 1000)
+    monkeypatch.setattr("recurra.data.streamed.BUFFER", 2)
+    data = ("--data", sample_path("tiny-words"), *SMALL, "--in-memory", 0, "--validate-every", 2)
+    for name, steps in (("whole", 8), ("cut", 4)):
+        assert call(*TRAIN, *data, "--out", tmp_path / name, "--steps", steps)[0] == 0
+    assert call(*TRAIN, "--out", tmp_path / "cut", "--resume", "--steps", 8)[0] == 0
+    assert_same_end(tmp_path / "whole", tmp_path / "cut")
+    assert json.loads(call("evaluate", tmp_path / "cut", "--json")[1])["accuracy"] > 0
+
+
 def test_names_with_types_by_a_softmax(tmp_path: Path) -> None:
     data = tmp_path / "names.txt"
     data.write_text("小 B-BRAND\n米 I-BRAND\n雷 B-PER\n军 I-PER\n说 O\n\n" * 10, encoding="utf-8")

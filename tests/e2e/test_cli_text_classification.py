@@ -131,6 +131,17 @@ def test_each_pooling_is_resumed_bit_for_bit(tmp_path: Path, pooling: str, level
     assert "".join(piece["text"] for piece in pieces) == "the film"
 
 
+def test_large_texts_are_streamed_and_resumed_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recurra.data.streamed.CHUNK", 1000)
+    monkeypatch.setattr("recurra.data.streamed.BUFFER", 2)
+    data = ("--data", sample_path("tiny-reviews"), *SMALL, "--in-memory", 0, "--validate-every", 2)
+    for name, steps in (("whole", 8), ("cut", 4)):
+        assert call(*TRAIN, *data, "--out", tmp_path / name, "--steps", steps)[0] == 0
+    assert call(*TRAIN, "--out", tmp_path / "cut", "--resume", "--steps", 8)[0] == 0
+    assert_same_end(tmp_path / "whole", tmp_path / "cut")
+    assert json.loads(call("evaluate", tmp_path / "cut", "--json")[1])["accuracy"] > 0
+
+
 def test_it_begins_from_given_vectors_and_reads_capitals_as_small(tmp_path: Path) -> None:
     (tmp_path / "v").write_text("good 1 2 3 4\nnot 5 6 7 8\n", encoding="utf-8")
     words = ("--data", sample_path("tiny-reviews"), *SMALL, "--vectors", tmp_path / "v", "--lower")

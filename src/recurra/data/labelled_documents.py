@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from recurra.core.errors import DataError
-from recurra.data.text import Document, read_documents
+from recurra.data.streamed import Chunk, Stream, cut_lines, read_chunk
+from recurra.data.text import Document, read_documents, total_size
 
-__all__ = ["LabelledText", "read_labelled"]
+__all__ = ["LabelledText", "read_labelled", "stream_labelled"]
 
 
 _LONGEST = 1_000_000
@@ -48,7 +50,7 @@ def read_labelled(
     """
     found: list[LabelledText] = []
     for path in map(Path, paths):
-        labels = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")) if path.is_dir() else []
+        labels = _label_folders(path)
         if labels:
             for folder in labels:
                 found += [LabelledText(d.text.strip(), folder.name, d.name) for d in read_documents([folder])]
@@ -63,57 +65,125 @@ def read_labelled(
                 )
             found += _PARSERS[kind](document, text_column, label_column, separator)
     for item in found:
-        for what, value in (("text", item.text), ("label", item.label)):
-            if not value.strip() and not (separator and what == "label"):
-                raise DataError(f"{item.place}: expected a {what}, got an empty one: fill it in or remove the row")
-            if len(value) > _LONGEST:
-                raise DataError(
-                    f"{item.place}: expected a {what} of at most {_LONGEST:,} characters, got {len(value):,}: cut it"
-                )
-            # JSON can spell what UTF-8 cannot.
-            half = _SURROGATE.search(value)
-            if half is not None:
-                raise DataError(
-                    f"{item.place}: expected a {what} that UTF-8 can hold, got the lone surrogate "
-                    f"U+{ord(half.group()):04X}: half a character was cut off there, remove it"
-                )
+        _check_item(item, separator)
     if not found:
         raise DataError(f"{', '.join(map(str, paths))}: expected texts with labels, found none: name another file")
     return found
 
 
+def stream_labelled(
+    paths: Sequence[str | Path], *, text_column: str, label_column: str, separator: str = "", most: int
+) -> Stream[LabelledText] | None:
+    """Return the texts of `.csv`, `.tsv` and `.jsonl` files of more than `most` bytes as a stream; else None.
+
+    A folder with a folder for each label is read whole, whatever its size.
+    """
+    if any(_label_folders(path) for path in map(Path, paths)):
+        return None
+    size, files = total_size(paths, suffixes=[*_PARSERS])
+    if size <= most or any(file.suffix.lower() not in _PARSERS for file in files):
+        return None
+    heads: dict[str, list[str]] = {}
+    chunks: list[Chunk] = []
+    for file in files:
+        delimiter = _delimiter(file)
+        chunks += cut_lines(file, _row_ends(delimiter)) if delimiter else cut_lines(file)
+        if delimiter:
+            heads[str(file)] = _head(file, delimiter)
+
+    def parse(chunk: Chunk) -> list[LabelledText]:
+        document, parser = read_chunk(chunk), _PARSERS[os.path.splitext(chunk.file)[1].lower()]
+        head = heads.get(chunk.file) if chunk.start else None
+        found = [*parser(document, text_column, label_column, separator, chunk.line, head)]
+        for item in found:
+            _check_item(item, separator)
+        return found
+
+    return Stream(chunks, parse)
+
+
+def _label_folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")) if path.is_dir() else []
+
+
+def _delimiter(file: Path) -> str | None:
+    return {".csv": ",", ".tsv": "\t"}.get(file.suffix.lower())
+
+
+def _head(file: Path, delimiter: str) -> list[str]:
+    """Return the names of a table's columns."""
+    with file.open("rb") as lines:
+        line = lines.readline(_LONGEST).decode("utf-8-sig", "replace")
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _row_ends(delimiter: str) -> Callable[[bytes], bool]:
+    """Return what tells of every line in turn whether its table's row ends there: a quoted field may go on."""
+    open_row = bytearray()
+
+    def ends(line: bytes) -> bool:
+        if not open_row and b'"' not in line:
+            return True
+        open_row.extend(line)
+        text = bytes(open_row).decode("utf-8", "replace")
+        with _long_fields():
+            try:
+                for _ in csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True):
+                    pass
+            except csv.Error as error:
+                # What else is wrong is told where the row is read.
+                if "unexpected end of data" in str(error) and len(open_row) <= 16 * _LONGEST:
+                    return False
+        open_row.clear()
+        return True
+
+    return ends
+
+
+@contextlib.contextmanager
+def _long_fields() -> Generator[None]:
+    limit = csv.field_size_limit(16 * _LONGEST)  # Its own is a tenth of ours.
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _delimited(delimiter: str) -> Any:
-    def parse(document: Document, text: str, label: str, separator: str) -> Iterator[LabelledText]:
+    def parse(
+        document: Document, text: str, label: str, separator: str, first: int = 1, head: Sequence[str] | None = None
+    ) -> Iterator[LabelledText]:
         reader = csv.reader(document.text.splitlines(keepends=True), delimiter=delimiter, strict=True)
-        header: list[str] = []
-        before = 0
-        limit = csv.field_size_limit(16 * _LONGEST)  # Its own is a tenth of ours.
+        header = list(head or [])
+        before = first - 1
         try:
-            for row in reader:
-                line, before = before + 1, reader.line_num
-                if not row:
-                    continue
-                if not header:
-                    header = [name.strip() for name in row]
-                    _check_columns(document.name, header, text, label)
-                elif len(row) != len(header):
-                    raise DataError(
-                        f"{document.name}:{line}: expected {len(header)} fields as in the first line, got {len(row)}: "
-                        "quote fields that hold the separator"
-                    )
-                else:
+            with _long_fields():
+                for row in reader:
+                    line, before = before + 1, first - 1 + reader.line_num
+                    if not row:
+                        continue
                     at = f"{document.name}:{line}"
-                    yield LabelledText(row[header.index(text)].strip(), row[header.index(label)].strip(), at)
+                    if not header:
+                        header = [name.strip() for name in row]
+                        _check_columns(document.name, header, text, label)
+                    elif len(row) != len(header):
+                        raise DataError(
+                            f"{at}: expected {len(header)} fields as in the first line, got {len(row)}: quote fields "
+                            "that hold the separator"
+                        )
+                    else:
+                        yield LabelledText(row[header.index(text)].strip(), row[header.index(label)].strip(), at)
         except csv.Error as error:
-            raise DataError(f"{document.name}:{reader.line_num}: cannot be read ({error}): mend the line") from error
-        finally:
-            csv.field_size_limit(limit)
+            at = f"{document.name}:{first - 1 + reader.line_num}"
+            raise DataError(f"{at}: cannot be read ({error}): mend the line") from error
 
     return parse
 
 
-def _json_lines(document: Document, text: str, label: str, separator: str) -> Iterator[LabelledText]:
-    for number, line in enumerate(document.text.split("\n"), 1):
+def _json_lines(
+    document: Document, text: str, label: str, separator: str, first: int = 1, head: Sequence[str] | None = None
+) -> Iterator[LabelledText]:
+    for number, line in enumerate(document.text.split("\n"), first):
         if not line.strip():
             continue
         at = f"{document.name}:{number}"
@@ -133,6 +203,23 @@ def _json_lines(document: Document, text: str, label: str, separator: str) -> It
         if not isinstance(value, str) or isinstance(name, (dict, list)) or name is None:
             raise DataError(f"{at}: expected {text!r} to be a text and {label!r} one label, got others: mend the line")
         yield LabelledText(value.strip(), str(name), at)
+
+
+def _check_item(item: LabelledText, separator: str) -> None:
+    for what, value in (("text", item.text), ("label", item.label)):
+        if not value.strip() and not (separator and what == "label"):
+            raise DataError(f"{item.place}: expected a {what}, got an empty one: fill it in or remove the row")
+        if len(value) > _LONGEST:
+            raise DataError(
+                f"{item.place}: expected a {what} of at most {_LONGEST:,} characters, got {len(value):,}: cut it"
+            )
+        # JSON can spell what UTF-8 cannot.
+        half = _SURROGATE.search(value)
+        if half is not None:
+            raise DataError(
+                f"{item.place}: expected a {what} that UTF-8 can hold, got the lone surrogate "
+                f"U+{ord(half.group()):04X}: half a character was cut off there, remove it"
+            )
 
 
 def _check_columns(place: str, header: Sequence[str], text: str, label: str) -> None:

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from recurra.core.errors import ArgumentError, DataError
+from recurra.data.streamed import Chunk, Stream, cut_lines, read_chunk
 from recurra.data.tag_schemes import Span, tags_of
-from recurra.data.text import Document, read_documents
+from recurra.data.text import Document, read_documents, total_size
 
-__all__ = ["FORMATS", "TagFormat", "TaggedSentence", "detect_format", "parse_tagged", "read_tagged"]
+__all__ = ["FORMATS", "TagFormat", "TaggedSentence", "detect_format", "parse_tagged", "read_tagged", "stream_tagged"]
 
 TagFormat = Literal["auto", "columns", "conllu", "slash", "segmented"]
 
@@ -51,18 +52,39 @@ def read_tagged(paths: Sequence[str | Path], format: TagFormat = "auto") -> list
     return found
 
 
-def parse_tagged(document: Document, format: TagFormat = "auto") -> list[TaggedSentence]:
-    """Return the sentences of one document."""
-    if format not in FORMATS:
-        raise ArgumentError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+def stream_tagged(
+    paths: Sequence[str | Path], format: TagFormat = "auto", *, most: int
+) -> Stream[TaggedSentence] | None:
+    """Return the sentences of files of more than `most` bytes as a stream; None for files that are smaller."""
+    _check_format(format)
+    size, files = total_size(paths)
+    if size <= most:
+        return None
+    formats: dict[str, TagFormat] = {}
+    chunks: list[Chunk] = []
+    for file in files:
+        start = next(cut_lines(file))
+        formats[str(file)] = detect_format(read_chunk(start).text.split("\n")) if format == "auto" else format
+        blocks = formats[str(file)] in ("columns", "conllu")
+        chunks += cut_lines(file, (lambda line: not line.strip()) if blocks else (lambda line: True))
+
+    def parse(chunk: Chunk) -> list[TaggedSentence]:
+        return parse_tagged(read_chunk(chunk), formats[chunk.file], chunk.line)
+
+    return Stream(chunks, parse)
+
+
+def parse_tagged(document: Document, format: TagFormat = "auto", first: int = 1) -> list[TaggedSentence]:
+    """Return the sentences of one document, whose first line has the number `first`."""
+    _check_format(format)
     lines = document.text.split("\n")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if len(line) > _LONGEST:
             raise DataError(
                 f"{document.name}:{number}: expected at most {_LONGEST:,} characters a line, got {len(line):,}: "
                 "write one sentence a line"
             )
-    return list(_PARSERS[detect_format(lines) if format == "auto" else format](document.name, lines))
+    return list(_PARSERS[detect_format(lines) if format == "auto" else format](document.name, lines, first))
 
 
 def detect_format(lines: Sequence[str]) -> Literal["columns", "conllu", "slash", "segmented"]:
@@ -79,9 +101,9 @@ def detect_format(lines: Sequence[str]) -> Literal["columns", "conllu", "slash",
     return "segmented"
 
 
-def _columns(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
+def _columns(name: str, lines: Sequence[str], first: int) -> Iterator[TaggedSentence]:
     width = 0
-    for start, block in _blocks(lines):
+    for start, block in _blocks(lines, first):
         tokens: list[str] = []
         tags: list[str] = []
         for number, line in enumerate(block, start):
@@ -99,8 +121,8 @@ def _columns(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
             yield TaggedSentence(tuple(tokens), tuple(tags), f"{name}:{start}")
 
 
-def _conllu(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
-    for start, block in _blocks(lines):
+def _conllu(name: str, lines: Sequence[str], first: int) -> Iterator[TaggedSentence]:
+    for start, block in _blocks(lines, first):
         tokens: list[str] = []
         tags: list[str] = []
         for number, line in enumerate(block, start):
@@ -119,8 +141,8 @@ def _conllu(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
             yield TaggedSentence(tuple(tokens), tuple(tags), f"{name}:{start}")
 
 
-def _slash(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
-    for number, line in enumerate(lines, 1):
+def _slash(name: str, lines: Sequence[str], first: int) -> Iterator[TaggedSentence]:
+    for number, line in enumerate(lines, first):
         tokens: list[str] = []
         tags: list[str] = []
         for column, piece in enumerate(line.split(), 1):
@@ -135,8 +157,8 @@ def _slash(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
             yield TaggedSentence(tuple(tokens), tuple(tags), f"{name}:{number}")
 
 
-def _segmented(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
-    for number, line in enumerate(lines, 1):
+def _segmented(name: str, lines: Sequence[str], first: int) -> Iterator[TaggedSentence]:
+    for number, line in enumerate(lines, first):
         words = line.split()
         if words:
             text, spans, at = "".join(words), list[Span](), 0
@@ -146,19 +168,24 @@ def _segmented(name: str, lines: Sequence[str]) -> Iterator[TaggedSentence]:
             yield TaggedSentence(tuple(text), tuple(tags_of(spans, at, "bmes")), f"{name}:{number}")
 
 
-def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _blocks(lines: Sequence[str], first: int) -> Iterator[tuple[int, list[str]]]:
     """Yield the blocks between empty lines, each with the number of its first line."""
-    for empty, group in groupby(enumerate(lines, 1), key=lambda pair: not pair[1].strip()):
+    for empty, group in groupby(enumerate(lines, first), key=lambda pair: not pair[1].strip()):
         if not empty:
             numbered = list(group)
             yield numbered[0][0], [line for _, line in numbered]
+
+
+def _check_format(format: str) -> None:
+    if format not in FORMATS:
+        raise ArgumentError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
 
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 30 else f"{text[:27]}...")
 
 
-_PARSERS: dict[str, Callable[[str, Sequence[str]], Iterator[TaggedSentence]]] = {
+_PARSERS: dict[str, Callable[[str, Sequence[str], int], Iterator[TaggedSentence]]] = {
     "columns": _columns,
     "conllu": _conllu,
     "slash": _slash,

@@ -1,16 +1,19 @@
-"""Cutting text into a training, a validation and a test part: in order, by characters."""
+"""Cutting text into a training, a validation and a test part: in order, by characters or by sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from recurra.core.errors import ArgumentError, DataError
 from recurra.data.text import Document
 
-__all__ = ["Split", "require_window", "split"]
+__all__ = ["Split", "in_order", "require_window", "split"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,16 @@ def _between(documents: Sequence[Document], start: int, end: int) -> list[Docume
         if text:
             found.append(Document(document.name, text))
     return found
+
+
+def in_order(items: Sequence[T], *, validation: float, test: float) -> dict[str, list[T]]:
+    """Cut items in their order into `train`, `validation` (at least one) and `test`, by their number.
+
+    Raises DataError where nothing is left to learn from.
+    """
+    total = len(items)
+    end = total - round(test * total)
+    middle = min(end - 1, total - round((test + validation) * total))
+    if middle < 1:
+        raise DataError(f"expected sentences to learn from and to validate on, got {total}: give more")
+    return {"train": [*items[:middle]], "validation": [*items[middle:end]], "test": [*items[end:]]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -62,25 +63,27 @@ class TagNames:
         characters: bool = False,
         dictionary: bool = False,
         spelling: Spelling = _AS_IT_IS,
+        more: Iterable[TaggedSentence] = (),
     ) -> TagNames:
         """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme.
 
         features: whether to collect the features of the tokens too: of characters pairs, of words how they are spelled;
-        characters: whether to number the characters of words; dictionary: whether to collect the spans.
+        characters: whether to number the characters of words; dictionary: whether to collect the spans; more: sentences
+        that are gone through for their tags alone, and checked, since there may be too many of them for memory.
         """
-        tags = tuple(sorted({tag for s in sentences for tag in s.tags}))
+        tags = tuple(sorted({tag for s in itertools.chain(sentences, more) for tag in s.tags}))
         tokens = [token for s in sentences for token in s.tokens]
         whole = sum(len(split_words(token)) == 1 for token in tokens)
         unit = "characters" if max(map(len, tokens)) == 1 else "words" if whole >= 0.99 * len(tokens) else "blanks"
         table = SymbolTable.build((map(spelling, s.tokens) for s in sentences), min_count=min_count)
         letters = SymbolTable.build(tokens) if characters else None
         kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
-        more = TokenFeatures.of([s.tokens for s in sentences], kind)
+        features_of = TokenFeatures.of([s.tokens for s in sentences], kind)
         scheme = detect(tags) if scheme == "auto" else scheme
-        _check_tags(sentences, scheme)
+        _check_tags(itertools.chain(sentences, more), scheme)
         known = SpanDictionary.of(sentences, scheme) if dictionary and scheme != "none" else _NO_DICTIONARY
-        names = cls(table, tags, scheme, unit, more, spelling, letters, known)
-        for sentence in sentences if check else ():
+        names = cls(table, tags, scheme, unit, features_of, spelling, letters, known)
+        for sentence in itertools.chain(sentences, more) if check else ():
             fault = names.fault(sentence.tags)
             if fault is not None:
                 raise DataError(f"{sentence.place}: {fault}: give the right --scheme, mend it, or --head softmax")
@@ -176,7 +179,7 @@ class TagNames:
         return start, between, end
 
 
-def _check_tags(sentences: Sequence[TaggedSentence], scheme: Scheme) -> None:
+def _check_tags(sentences: Iterable[TaggedSentence], scheme: Scheme) -> None:
     """Raise DataError for the first tag that is not of the scheme, with its place."""
     good: set[str] = set()
     for sentence in sentences:

@@ -11,7 +11,7 @@ from pathlib import Path
 from recurra.core.errors import DataError
 from recurra.data.encodings import suggest_encoding
 
-__all__ = ["Document", "decode_text", "digest", "read_documents"]
+__all__ = ["Document", "decode_text", "digest", "read_documents", "total_size"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,13 @@ def digest(documents: Sequence[Document]) -> str:
         whole.update(len(data).to_bytes(8, "big"))
         whole.update(data)
     return whole.hexdigest()
+
+
+def total_size(paths: Sequence[str | Path], *, suffixes: Sequence[str] | None = None) -> tuple[int, list[Path]]:
+    """Return how many bytes the files of `read_documents` have, and the files, each once and none that is empty."""
+    files = {os.path.realpath(file): file for path in map(Path, paths) for file, _ in _files(path, suffixes)}
+    sizes = {file: os.path.getsize(real) for real, file in files.items()}
+    return sum(sizes.values()), [file for file, size in sizes.items() if size]
 
 
 def decode_text(name: str, data: bytes) -> str:

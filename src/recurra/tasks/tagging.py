@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, DataError
 from recurra.data import Span, TaggedSentence, read_tagged, spans
+from recurra.data.labelled_text import stream_tagged
 from recurra.data.ragged_batches import batch_order, padded
+from recurra.data.split import in_order
+from recurra.data.streamed import Stream
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_scores import FrequentTag, tag_scores
 from recurra.data.word_vectors import WordVectors
@@ -44,6 +47,10 @@ from recurra.tasks.text import (
 )
 
 __all__ = ["TaggedText", "Tagging", "TaggingOptions"]
+
+
+_SAMPLE = 8 << 20
+"""Bytes of a stream of sentences that are read at once: each of their characters becomes a token."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class Tagging(Task):
         self.options = options
         self.config = config
         self.names = names
+        self.stream: Stream[TaggedSentence] | None = None
         self.seed = seed
         self.network = _build(options, names, cell.cell)
 
@@ -123,16 +131,20 @@ class Tagging(Task):
     ) -> Self:
         """Read the sentences, number the tokens and tags of the training part, and build the network."""
         cell = choose_cell(options.cell, cells)
-        sentences = read_tagged(paths, options.format)
-        train = _split(sentences, options)["train"]
+        stream = _stream(paths, options)
+        sentences = _held(paths, options, stream)
+        train = in_order(sentences, validation=options.validation, test=options.test)["train"]
         names = TagNames.of(
             train, options.scheme, min_count=options.min_count, check=options.head == "crf", features=options.features,
             characters=options.characters != "none", dictionary=options.dictionary, spelling=options.spelling,
+            more=stream or (),
         )  # fmt: skip
-        data = {"sha256": fingerprint(sentences), "sentences": len(sentences)}
+        count = sum(1 for _ in stream) if stream else len(sentences)
+        data = {"sha256": fingerprint(sentences), "sentences": count}
         options, config, vectors = begin(options, cell, paths, data, names.tokens.symbols)
         torch.manual_seed(seed)
         model = cls(options, config, names, cell, seed)
+        model.stream = stream
         if vectors is not None:
             place_vectors(model.network.words, names.tokens.symbols, vectors)
         return model
@@ -159,7 +171,8 @@ class Tagging(Task):
 
     def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
-        return self.options.learned(_Training(self, self._part("train"), self._part("validation")))
+        held = {s.tokens for part in ("validation", "test") for s in self._part(part)} if self.stream else ()
+        return self.options.learned(_Training(self, self._part("train"), self._part("validation"), held))
 
     def predict(self, inputs: str | Sequence[str]) -> Any:
         """Tag raw text: a `TaggedText` for one string, a list of them for several."""
@@ -298,8 +311,9 @@ class Tagging(Task):
 
     def _part(self, part: str) -> list[TaggedSentence]:
         """Read a part of the training run's sentences again."""
-        sentences = read_again(self.config, part, lambda files: read_tagged(files, self.options.format))
-        return _split(sentences, self.options)[part]
+        o = self.options
+        sentences = read_again(self.config, part, lambda files: _held(files, o, _stream(files, o)))
+        return in_order(sentences, validation=o.validation, test=o.test)[part]
 
 
 def _build(options: TaggingOptions, names: TagNames, cell: type[Cell]) -> Tagger:
@@ -314,16 +328,34 @@ def _build(options: TaggingOptions, names: TagNames, cell: type[Cell]) -> Tagger
 class _Training(WholeSequences):
     """A tagger as the trainer sees it."""
 
-    def __init__(self, model: Tagging, train: Sequence[TaggedSentence], validation: Sequence[TaggedSentence]) -> None:
+    def __init__(
+        self,
+        model: Tagging,
+        train: Sequence[TaggedSentence],
+        validation: Sequence[TaggedSentence],
+        held: Container[tuple[str, ...]],
+    ) -> None:
         self.network: nn.Module = model.network
         self._model = model
-        self._train, self._validation = model.names.numbered(train), model.names.numbered(validation)
-        self._gold = validation
+        self._train = [] if model.stream else model.names.numbered(train)
+        self._validation = model.names.numbered(validation)
+        self._gold, self._elsewhere = validation, held
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        if self._model.stream is not None:
+            yield from self._streamed(self._model.stream, epoch, start)
+            return
         lengths = [len(ids) for ids, _ in self._train]
         for rows in batch_order(lengths, self._model.options.batch_size, self._model.seed, epoch, start):
             yield _batch([self._train[i] for i in rows])
+
+    def _streamed(self, stream: Stream[TaggedSentence], epoch: int, start: int) -> Iterator[Batch]:
+        o = self._model.options
+        for sentences in stream.batches(
+            o.batch_size, self._model.seed, epoch, start,
+            size=lambda s: len(s.tokens), keep=lambda s: s.tokens not in self._elsewhere,
+        ):  # fmt: skip
+            yield _batch(self._model.names.numbered(sentences))
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         assert batch.targets is not None
@@ -355,11 +387,12 @@ def _batch(sentences: Sequence[tuple[Tensor, list[int]]]) -> Batch:
     return Batch(inputs, targets, lengths=lengths)
 
 
-def _split(sentences: Sequence[TaggedSentence], options: TaggingOptions) -> dict[str, list[TaggedSentence]]:
-    """Cut the sentences in their order: training, validation, test."""
-    total = len(sentences)
-    end = total - round(options.test * total)
-    middle = min(end - 1, total - round((options.test + options.validation) * total))
-    if middle < 1:
-        raise DataError(f"expected sentences to learn from and to validate on, got {total}: give more")
-    return {"train": [*sentences[:middle]], "validation": [*sentences[middle:end]], "test": [*sentences[end:]]}
+def _stream(paths: Sequence[Path], options: TaggingOptions) -> Stream[TaggedSentence] | None:
+    return stream_tagged(paths, options.format, most=options.in_memory << 20)
+
+
+def _held(
+    paths: Sequence[Path], options: TaggingOptions, stream: Stream[TaggedSentence] | None
+) -> list[TaggedSentence]:
+    """Return all sentences; of a stream some from everywhere: for the tokens, for measuring, for the baseline."""
+    return read_tagged(paths, options.format) if stream is None else stream.sample(_SAMPLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data import LabelledText, read_labelled
+from recurra.data.labelled_documents import stream_labelled
 from recurra.data.ragged_batches import batch_order, padded
 from recurra.data.stratified import rarest_label, stratified
+from recurra.data.streamed import Stream
 from recurra.data.text_units import TextUnits
 from recurra.data.word_vectors import WordVectors
 from recurra.learning import ModelFolder, restore_weights
@@ -53,6 +55,8 @@ from recurra.tasks.text import (
 __all__ = ["ClassifiedText", "ManyLabelsText", "TextClassification", "TextClassificationOptions"]
 
 _IGNORED = -100
+_SAMPLE = 32 << 20
+"""Bytes of a stream of texts that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ class TextClassification(Task):
         o = options
         self.answers: Answers = ManyLabels(labels, o.separator, o.threshold) if o.separator else OneLabel(labels)
         self.seed = seed
+        self.stream: Stream[LabelledText] | None = None
         self.temperature = 1.0
         self.network = _build(options, units.size, len(labels), cell.cell)
 
@@ -129,17 +134,23 @@ class TextClassification(Task):
     ) -> Self:
         """Read the texts, make the vocabulary from the training part, and build the network."""
         cell = choose_cell(options.cell, cells)
-        texts = _read(paths, options)
+        stream = _stream(paths, options)
+        texts = _held(paths, options, stream)
         train = _split(texts, options, seed)["train"]
         words = (options.spelling(t.text) for t in train)
         units = TextUnits.build(
             words, options.level, min_count=options.min_count, length=options.ngram, pieces=options.pieces
         )
-        data = {"sha256": fingerprint(texts), "texts": len(texts), "seed": seed}
+        # A stream is read through once before anything is learned from it: faults are found now.
+        count, labels = 0, set[str]()
+        for t in stream or texts:
+            count += 1
+            labels.update(_labels(t, options))
+        data = {"sha256": fingerprint(texts), "texts": count, "seed": seed}
         options, config, vectors = begin(options, cell, paths, data, units.symbols)
         torch.manual_seed(seed)
-        labels = {label for t in texts for label in _labels(t, options)}
         model = cls(options, config, units, tuple(sorted(labels)), cell, seed)
+        model.stream = stream
         if vectors is not None:
             place_vectors(model.embedding, units.symbols, vectors)
         return model
@@ -179,7 +190,8 @@ class TextClassification(Task):
 
     def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
-        return self.options.learned(_Training(self, self._part("train"), self._part("validation")))
+        held = {t.text for part in ("validation", "test") for t in self._part(part)} if self.stream else ()
+        return self.options.learned(_Training(self, self._part("train"), self._part("validation"), held))
 
     def predict(self, inputs: str | Sequence[str]) -> Any:
         """Classify raw text: a `ClassifiedText`, or `ManyLabelsText`, for one string, a list of them for several."""
@@ -270,7 +282,7 @@ class TextClassification(Task):
 
     def _part(self, part: str) -> list[LabelledText]:
         """Read a part of the training run's texts again."""
-        texts = read_again(self.config, part, lambda files: _read(files, self.options))
+        texts = read_again(self.config, part, lambda files: _held(files, self.options, _stream(files, self.options)))
         return _split(texts, self.options, self.config["data"]["seed"])[part]
 
 
@@ -278,20 +290,36 @@ class _Training(WholeSequences):
     """A classifier as the trainer sees it; what it calls tokens are texts."""
 
     def __init__(
-        self, model: TextClassification, train: Sequence[LabelledText], validation: Sequence[LabelledText]
+        self,
+        model: TextClassification,
+        train: Sequence[LabelledText],
+        validation: Sequence[LabelledText],
+        held: Container[str],
     ) -> None:
         self.network: nn.Module = model.network
         self._model = model
         self._answers = model.answers
-        self._train, self._held = ([model.encode(t.text) for t in part] for part in (train, validation))
+        self._train = [] if model.stream else [model.encode(t.text) for t in train]
+        self._held = [model.encode(t.text) for t in validation]
         self._targets, self._gold = model.answers.targets(train), model.answers.targets(validation)
-        self._shown = validation[0].text
+        self._shown, self._elsewhere = validation[0].text, held
         self._weights = model.answers.weights(self._targets) if model.options.class_weights else None
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        if self._model.stream is not None:
+            yield from self._streamed(self._model.stream, epoch, start)
+            return
         lengths = [len(ids) for ids in self._train]
         for rows in batch_order(lengths, self._model.options.batch_size, self._model.seed, epoch, start):
             yield _batch([self._train[i] for i in rows], self._targets[rows])
+
+    def _streamed(self, stream: Stream[LabelledText], epoch: int, start: int) -> Iterator[Batch]:
+        model = self._model
+        for texts in stream.batches(
+            model.options.batch_size, model.seed, epoch, start,
+            size=lambda t: len(t.text), keep=lambda t: t.text not in self._elsewhere,
+        ):  # fmt: skip
+            yield _batch([model.encode(t.text) for t in texts], self._answers.targets(texts))
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         assert batch.targets is not None
@@ -344,6 +372,20 @@ def _labels(text: LabelledText, options: TextClassificationOptions) -> Sequence[
 def _read(paths: Sequence[Path], options: TextClassificationOptions) -> list[LabelledText]:
     o = options
     return read_labelled(paths, text_column=o.text_column, label_column=o.label_column, separator=o.separator)
+
+
+def _stream(paths: Sequence[Path], options: TextClassificationOptions) -> Stream[LabelledText] | None:
+    o = options
+    return stream_labelled(
+        paths, text_column=o.text_column, label_column=o.label_column, separator=o.separator, most=o.in_memory << 20
+    )
+
+
+def _held(
+    paths: Sequence[Path], options: TextClassificationOptions, stream: Stream[LabelledText] | None
+) -> list[LabelledText]:
+    """Return all texts; of a stream some from everywhere: for the tokens, for measuring, for the baselines."""
+    return _read(paths, options) if stream is None else stream.sample(_SAMPLE)
 
 
 def _split(

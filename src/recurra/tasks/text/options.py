@@ -37,11 +37,14 @@ class TextOptions(LearningOptions):
     batch_size: int = text_option(32, "sequences a batch")
     validation: float = text_option(0.1, "share kept for validation")
     test: float = text_option(0.0, "share kept for a last test")
+    in_memory: int = text_option(64, "megabytes of data that are read at once; larger data are streamed")
     min_count: int = text_option(2, "tokens seen less often than this in training are unknown")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, _COUNTS)
+        if self.in_memory < 0:
+            raise ArgumentError(f"in_memory must be at least 0, got {self.in_memory}")
         if self.one_hot and self.vectors:
             raise ArgumentError("unit vectors are not learned: leave out --one-hot or --vectors")
 
