@@ -66,7 +66,7 @@ EXPERIMENTS = {
     ),
     "chinese_reviews": Experiment(
         "Chinese reviews, each once", "reviews.jsonl",
-        TextClassificationOptions(dropout=0.6, test=0.1), 4, "accuracy", 0.90,
+        TextClassificationOptions(dropout=0.6, test=0.1), 2, "accuracy", 0.90,
     ),
     "movie_snippets": Experiment(
         "English film review sentences", "snippets.jsonl",
