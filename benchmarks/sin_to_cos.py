@@ -95,7 +95,7 @@ def main() -> None:
         "## The listing with another layer",
         "The largest difference of a window's loss from that of the same listing with `torch.nn.RNN`, both from the "
         "same weights, over the same seeds. What is above 1e-5 is float32's rounding, which a hundred updates by Adam "
-        "make more of: torch differs from itself as much once a single weight is rounded otherwise.",
+        "make more of: see the row in float64, and the last, torch beside itself.",
         (("", "median", "largest"), apart),
     )
 
