@@ -73,9 +73,9 @@ def main() -> None:
     seeds, windows = range(options.seeds), options.windows
     rows: list[list[str]] = []
     for way in LEARNED_BY:
-        began = time.perf_counter()
+        began = time.process_time()
         errors = [sum(w.loss for w in list(learn(way, seed, windows))[-10:]) / 10 for seed in seeds]
-        seconds = (time.perf_counter() - began) / options.seeds
+        seconds = (time.process_time() - began) / options.seeds
         every = ", ".join(f"{e:.4f}" for e in errors)
         rows.append([_NAMES[way], f"{statistics.median(errors):.4f}", every, f"{seconds:.1f}"])
     apart: list[list[str]] = []
@@ -91,7 +91,7 @@ def main() -> None:
         "Sine to cosine",
         f"{windows} windows of 10 points, each seen once; tanh, 32 units, Adam 0.02. Mean squared error of the last 10 "
         f"windows, before their updates, over {options.seeds} seeds (0 and up). Made by `benchmarks/sin_to_cos.py`.",
-        (("", "median", "every seed", "seconds a run"), rows),
+        (("", "median", "every seed", "processor seconds a run"), rows),
         "## The listing with another layer",
         "The largest difference of a window's loss from that of the same listing with `torch.nn.RNN`, both from the "
         "same weights, over the same seeds. What is above 1e-5 is float32's rounding, which a hundred updates by Adam "
