@@ -77,16 +77,17 @@ def _calls(contestants: Sequence[Contestant], mode: str) -> dict[str, Callable[[
 def _verify(work: Workload, contestants: Sequence[Contestant]) -> None:
     """Raise AssertionError where a contestant's output or gradient is not that of the eager loop in float64.
 
-    Beyond the tolerance, an error may be ten times the eager loop's own in float32: where a step blows rounding up,
-    as a layer norm of a memory that starts at zero does, no two float32 implementations agree closely.
+    Beyond the tolerance, an error may be ten times the eager loop's own largest in float32: where a step blows rounding
+    up, as a layer norm of a memory that starts at zero does, no two float32 implementations agree closely, and in
+    which of the results rounding happens to be small is chance.
     """
     exact, plain = (_results(eager(w)) for w in (_in_float64(work), work))
-    own = [_error(a, b) for a, b in zip(plain, exact, strict=True)]
+    own = max(_error(a, b) for a, b in zip(plain, exact, strict=True))
     for c in contestants:
         for k, (ours, theirs) in enumerate(zip(_results(c), exact, strict=c.train is not None)):
             what = f"{c.name}, {work.cell} {work.shape}: {f'gradient {k - 1}' if k else 'y'}"
             assert ours.shape == theirs.shape, f"{what} has shape {ours.shape}, the eager loop's {theirs.shape}"
-            error, allowed = _error(ours, theirs), _TOLERANCE + 10 * own[k]
+            error, allowed = _error(ours, theirs), _TOLERANCE + 10 * own
             assert error <= allowed, f"{what} is off by {error:.1e}, not {allowed:.1e}"
 
 
