@@ -42,7 +42,11 @@ class Times:
 
 
 def interleave(calls: Mapping[str, Callable[[], Any]], budget: Budget) -> Times:
-    """Time calls in turns, each turn in another order; two untimed calls of each come first."""
+    """Time calls in turns, each turn in another order; two untimed calls of each come first.
+
+    An untimed call comes before every sample too, since in use a call follows one of its kind: memory that was given
+    back to the system while others had their turn may cost more to get again than all the call computes.
+    """
     repeats = {name: _repeats(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     order = list(calls)
@@ -67,8 +71,7 @@ def _repeats(call: Callable[[], Any]) -> int:
 def _sample(call: Callable[[], Any], repeats: int, rest: float) -> float:
     if rest:
         time.sleep(rest)
-    if repeats > 1 or rest:
-        call()
+    call()
     begin = time.perf_counter()
     for _ in range(repeats):
         call()
