@@ -54,7 +54,16 @@ def main() -> None:
         print(f"{name}: {results[name]}", flush=True)
     results["machine"]["load"].append(os.getloadavg()[0])
     results["command"] = " ".join(["python benchmarks/kernels.py", *_shown(sys.argv[1:])])
+    if arguments.update:
+        results = _updated(json.loads((arguments.output / "kernels.json").read_text()), results)
     _write(results, arguments)
+
+
+def _updated(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured before, with what was measured now in its place."""
+    known = {(e["cell"], tuple(e["shape"]), e["threads"], e["mode"]): e for e in (*before["table"], *now["table"])}
+    command = f"{before['command']}` and `{now['command']}"
+    return {**before, **now, "machine": before["machine"], "table": list(known.values()), "command": command}
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=[*CLASSIC, *CELLS, *_FIGURES], metavar="NAME",
                         help=f"some of {', '.join([*CLASSIC, *CELLS, *_FIGURES])}")  # fmt: skip
     parser.add_argument("--output", type=Path, help="folder to write to")
+    parser.add_argument("--update", action="store_true", help="keep what --output holds and this run did not measure")
     arguments = parser.parse_args()
     whole = not (arguments.quick or arguments.threads or arguments.shapes or arguments.only)
     if arguments.output is None and whole:

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RECURRA_CACHE", str(tmp_path))
+    for name in ("first.so", "second.so"):  # as if kernels had been built before
+        (tmp_path / name).touch()
     return tmp_path
 
 
@@ -44,6 +46,12 @@ def test_the_compiler_reads_the_precompiled_header(own_cache: Path) -> None:
     command = [program, *(f for f in FLAGS if f != "-w"), "-I", str(folder), "-H", "-Winvalid-pch", "-Werror"]
     told = subprocess.run([*command, "-c", "again.cpp"], cwd=own_cache, capture_output=True, text=True, check=True)
     assert told.stderr.startswith(f"! {folder}/{RUNTIME}.gch")
+
+
+def test_the_first_kernel_does_not_wait_for_them(own_cache: Path) -> None:
+    (own_cache / "first.so").unlink()
+    assert twice() == 42.0
+    assert not list(own_cache.glob("headers-*"))
 
 
 def test_headers_of_other_flags_lie_elsewhere_and_the_oldest_go(own_cache: Path) -> None:
@@ -70,12 +78,15 @@ def test_a_damaged_one_is_passed_over(own_cache: Path) -> None:
     (folder / f"{RUNTIME}.gch").write_bytes(b"damaged")
     for library in own_cache.glob("*.so"):
         library.unlink()
+        library.touch()
+    for library in own_cache.glob("????????????*.so"):  # the kernel itself, named by a hash
+        library.unlink()
     assert twice() == 42.0
 
 
 def test_clearing_the_cache_takes_them_away(own_cache: Path) -> None:
     twice()
-    assert clear_cache() == 1
+    assert clear_cache() == 3
     assert not list(own_cache.iterdir())
     shutil.rmtree(own_cache)
 

@@ -31,6 +31,9 @@ FLAGS = (
 )  # fmt: skip
 """The compiler's flags. Never -ffast-math: it would break NaN and set flush-to-zero for the whole process."""
 
+_FIRST = 2
+"""Libraries in the cache before headers are precompiled."""
+
 _MOST = 2048
 
 
@@ -107,7 +110,9 @@ def target() -> Target:
 
 def _compile(program: str, source: str, library: Path, text: Path) -> None:
     defined = (*FLAGS, f"-DRECURRA_VECTOR_BYTES={target().vector_bytes}")
-    included = prepared(program, defined, f"{_version(program)}\0{_cpu()}", library.parent)
+    # The first kernels do not wait for headers that only later ones gain by.
+    later = len(list(library.parent.glob("*.so"))) >= _FIRST
+    included = prepared(program, defined, f"{_version(program)}\0{_cpu()}", library.parent) if later else "plain"
     with tempfile.TemporaryDirectory(dir=library.parent) as name:
         work = Path(name)
         plain = work / "plain"  # for when another process clears the cache meanwhile
