@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"{chosen.steps} training steps and {chosen.sentences} sentences of the first {chosen.lines:,} lines of each "
         "corpus. Made by `benchmarks/tagging_speed.py`. "
         f"Machine: {platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} "
-        f"thread(s), shared with other work: only ratios count; torch {torch.__version__}, pytorch-crf "
+        f"thread(s); torch {torch.__version__}, pytorch-crf "
         f"{version('pytorch-crf')}.",
     ]
     text = "\n".join(lines) + "\n"

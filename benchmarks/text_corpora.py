@@ -187,8 +187,7 @@ def _report(runs: Path) -> str:
         "in classification, Adam with a cosine schedule from 0.002, the weights of the best validation loss. "
         "Tagging learns from the first 90 % of the lines, is validated on the next 5 %, and the figures are of the "
         "last 5 %; classification keeps 10 % and 10 %, drawn anew by each seed, equal texts removed before. Of "
-        "several seeds: mean, lowest and highest. Minutes are by the clock, of one thread of a machine of two cores"
-        " shared with much other work.",
+        "several seeds: mean, lowest and highest. Minutes are by the clock, of one thread, whatever else ran.",
         "",
     ]
     for name, e in EXPERIMENTS.items():

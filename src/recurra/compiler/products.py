@@ -7,7 +7,9 @@ Over T * B rows, three forms make up nearly all of an epilogue, whatever the cel
     a W         the gradient of an input
 
 The first two that share `a` are computed together. Where `a` is joined of several values side by side, each of them is
-a product of its own, so that nothing has to be copied. Everything else of the epilogue is left to PyTorch.
+a product of its own, so that nothing has to be copied. Where more than an eighth of the rows of `a` are zero, they are
+left out of the sums; an x that is infinite or NaN there then makes no NaN of the gradient, as it does in PyTorch.
+Everything else of the epilogue is left to PyTorch.
 """
 
 from __future__ import annotations

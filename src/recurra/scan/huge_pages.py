@@ -20,6 +20,8 @@ def on_huge_pages(t: Tensor) -> Tensor:
     """Return a new tensor, for whose memory the system has been asked to use pages of 2 MiB if it is large.
 
     Linux only, and a hint: where it is refused, as where the system is set to never use such pages, nothing changes.
+    Calls that follow one another, as in training, gain. On a virtual machine that hands free memory back to its host,
+    a call after some rest waits for large pages longer than for small ones.
     """
     size = t.nbytes
     if size >= _LEAST:

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -22,40 +22,31 @@ from recurra.data.word_pairs import Examples, WordPairs
 from recurra.data.word_vectors import Neighbour, WordVectors
 from recurra.learning import ModelFolder, restore_weights
 from recurra.networks import Word2Vec
-from recurra.tasks.contract import Task, check_size, read_options
+from recurra.tasks.contract import Task, check_size, check_values, option, read_options
 
 __all__ = ["Embeddings", "EmbeddingsOptions"]
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class EmbeddingsOptions:
     """How vectors of words are learned."""
 
-    level: Literal["word", "blanks", "char"] = _option(
+    level: Literal["word", "blanks", "char"] = option(
         "word", "what a word is: word (an ideograph is one), blanks (what they separate) or char"
     )
-    method: Literal["skipgram", "cbow"] = _option("skipgram", "skipgram: neighbours from a word; cbow: it from them")
-    embedding_size: int = _option(100, "size of a word's vector")
-    window: int = _option(5, "the farthest neighbour that counts; each word draws its reach from 1 to it")
-    negatives: int = _option(5, "random words beside each true one")
-    subsample: float = _option(0.001, "words more frequent than this share are left out at random; 0: none")
-    min_count: int = _option(5, "words seen less often than this are passed over")
-    batch_size: int = _option(1024, "examples a batch")
-    lower: bool = _option(False, "read the text in small letters")
-    zeros: bool = _option(False, "read every digit as 0")
-    validation: float = _option(0.02, "share of the text, at its end, kept for validation")
+    method: Literal["skipgram", "cbow"] = option("skipgram", "skipgram: neighbours from a word; cbow: it from them")
+    embedding_size: int = option(100, "size of a word's vector")
+    window: int = option(5, "the farthest neighbour that counts; each word draws its reach from 1 to it")
+    negatives: int = option(5, "random words beside each true one")
+    subsample: float = option(0.001, "words more frequent than this share are left out at random; 0: none")
+    min_count: int = option(5, "words seen less often than this are passed over")
+    batch_size: int = option(1024, "examples a batch")
+    lower: bool = option(False, "read the text in small letters")
+    zeros: bool = option(False, "read every digit as 0")
+    validation: float = option(0.02, "share of the text, at its end, kept for validation")
 
     def __post_init__(self) -> None:
-        for name in ("embedding_size", "window", "negatives", "min_count", "batch_size"):
-            if not 1 <= getattr(self, name) <= 2**31:
-                raise ArgumentError(f"{name} must be at least 1 and at most {2**31:,}, got {getattr(self, name)}")
-        for name, known in (("level", ("word", "blanks", "char")), ("method", ("skipgram", "cbow"))):
-            if getattr(self, name) not in known:
-                raise ArgumentError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_values(self, ("embedding_size", "window", "negatives", "min_count", "batch_size"))
         if not (0 <= self.subsample <= 1 and 0 < self.validation < 1):
             raise ArgumentError(
                 "subsample must be from 0 to 1 and validation above 0 and below 1, "

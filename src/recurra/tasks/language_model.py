@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -23,7 +23,16 @@ from recurra.heads import Softmax
 from recurra.layers import Recurrent
 from recurra.learning import RULES, ByRule, ModelFolder, restore_weights
 from recurra.networks import Embedding, OneHot, Readout, Synchronous, TiedReadout
-from recurra.tasks.contract import CellChoice, Task, check_size, choose_cell, full_rows, read_options, recall_cell
+from recurra.tasks.contract import (
+    CellChoice,
+    Task,
+    check_size,
+    choose_cell,
+    full_rows,
+    option,
+    read_options,
+    recall_cell,
+)
 from recurra.tasks.contract.stream_training import StreamTraining, predicted_nats
 
 __all__ = ["LanguageModel", "LanguageModelOptions", "Score"]
@@ -33,40 +42,36 @@ _MOST, _MOST_LAYERS = 2**31, 1000
 _UNITS = {"char": "character", "byte": "byte", "word": "word"}
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class LanguageModelOptions:
     """What a language model is made of."""
 
-    level: Literal["char", "byte", "word"] = _option("char", "what a token is: char, byte or word")
-    cell: str = _option("lstm", "a registered cell, or FILE.py:Class for your own")
-    hidden_size: int = _option(128, "units in each layer")
-    layers: int = _option(2, "layers")
-    dropout: float = _option(0.0, "probability of dropout between layers and before the output")
-    embedding: Literal["learned", "one-hot"] = _option("learned", "how tokens become vectors: learned or one-hot")
-    embedding_size: int | None = _option(None, "size of a learned embedding (default: the hidden size)")
-    tie: bool = _option(False, "use the embedding's table for the output too")
-    window: int = _option(50, "steps between updates (k1), the length of a window")
-    backprop: int | None = _option(
+    level: Literal["char", "byte", "word"] = option("char", "what a token is: char, byte or word")
+    cell: str = option("lstm", "a registered cell, or FILE.py:Class for your own")
+    hidden_size: int = option(128, "units in each layer")
+    layers: int = option(2, "layers")
+    dropout: float = option(0.0, "probability of dropout between layers and before the output")
+    embedding: Literal["learned", "one-hot"] = option("learned", "how tokens become vectors: learned or one-hot")
+    embedding_size: int | None = option(None, "size of a learned embedding (default: the hidden size)")
+    tie: bool = option(False, "use the embedding's table for the output too")
+    window: int = option(50, "steps between updates (k1), the length of a window")
+    backprop: int | None = option(
         None, "steps the gradient goes back (k2), a multiple of the window (default: the window)"
     )
-    window_from: int | None = _option(
+    window_from: int | None = option(
         None, "steps of the first epoch's windows, which double with each epoch (default: the window)"
     )
-    sampled_inputs: float = _option(
+    sampled_inputs: float = option(
         0.0, "scheduled sampling: share of inputs drawn from the model's own guesses, reached over five epochs"
     )
-    learning: Literal["tbptt", "bptt", "rtrl", "snap1", "uoro", "ekf", "dekf"] = _option(
+    learning: Literal["tbptt", "bptt", "rtrl", "snap1", "uoro", "ekf", "dekf"] = option(
         "tbptt", "learning rule: tbptt, bptt (documents that fit in a window), rtrl, snap1, uoro, ekf or dekf"
     )
-    batch_size: int = _option(50, "streams read side by side")
-    validation: float = _option(0.05, "share of the text, at its end, kept for validation")
-    test: float = _option(0.0, "share of the text, at the very end, kept for a last test")
-    min_count: int = _option(1, "tokens seen less often than this in training are unknown")
-    max_vocabulary: int | None = _option(None, "keep only that many tokens, the most frequent ones (default: all)")
+    batch_size: int = option(50, "streams read side by side")
+    validation: float = option(0.05, "share of the text, at its end, kept for validation")
+    test: float = option(0.0, "share of the text, at the very end, kept for a last test")
+    min_count: int = option(1, "tokens seen less often than this in training are unknown")
+    max_vocabulary: int | None = option(None, "keep only that many tokens, the most frequent ones (default: all)")
 
     def __post_init__(self) -> None:
         for name in (

@@ -31,6 +31,7 @@ from recurra.tasks.contract import (
     check_size,
     choose_cell,
     full_rows,
+    option,
     read_options,
     recall_cell,
 )
@@ -43,7 +44,6 @@ from recurra.tasks.text import (
     model_readme,
     place_vectors,
     read_again,
-    text_option,
 )
 
 __all__ = ["TaggedText", "Tagging", "TaggingOptions"]
@@ -57,27 +57,23 @@ _SAMPLE = 8 << 20
 class TaggingOptions(TextOptions):
     """What a tagger is made of, and how its data is written."""
 
-    format: Literal["auto", "columns", "conllu", "slash", "segmented"] = text_option(
+    format: Literal["auto", "columns", "conllu", "slash", "segmented"] = option(
         "auto", "how files are written: auto, columns, conllu, slash or segmented"
     )
-    scheme: Literal["auto", "none", "bio", "iob1", "bioes", "bmes", "sbe"] = text_option(
+    scheme: Literal["auto", "none", "bio", "iob1", "bioes", "bmes", "sbe"] = option(
         "auto", "how tags spell spans: auto, none, bio, iob1, bioes, bmes or sbe"
     )
-    features: bool = text_option(
-        True, "inputs too: of characters the pairs with their neighbours, of words the spelling"
-    )
-    dictionary: bool = text_option(
-        False, "inputs too: which known spans (words, names) begin, end and go on at a token"
-    )
-    characters: Literal["none", "rnn", "cnn"] = text_option(
+    features: bool = option(True, "inputs too: of characters the pairs with their neighbours, of words the spelling")
+    dictionary: bool = option(False, "inputs too: which known spans (words, names) begin, end and go on at a token")
+    characters: Literal["none", "rnn", "cnn"] = option(
         "none", "compose words of their characters too, by the cell in both directions or by filters: none, rnn or cnn"
     )
-    character_size: int = text_option(25, "numbers of a character's vector; units of each direction, or filters")
-    head: Literal["crf", "softmax"] = text_option("crf", "crf: the best legal sequence; softmax: each tag by itself")
-    dropout: float = text_option(0.3, "probability of dropout of the inputs, between layers and before the output")
-    batch_size: int = text_option(32, "sentences a batch")
-    validation: float = text_option(0.05, "share of the sentences, at their end, kept for validation")
-    test: float = text_option(0.0, "share of the sentences, at the very end, kept for a last test")
+    character_size: int = option(25, "numbers of a character's vector; units of each direction, or filters")
+    head: Literal["crf", "softmax"] = option("crf", "crf: the best legal sequence; softmax: each tag by itself")
+    dropout: float = option(0.3, "probability of dropout of the inputs, between layers and before the output")
+    batch_size: int = option(32, "sentences a batch")
+    validation: float = option(0.05, "share of the sentences, at their end, kept for validation")
+    test: float = option(0.0, "share of the sentences, at the very end, kept for a last test")
 
     def __post_init__(self) -> None:
         super().__post_init__()

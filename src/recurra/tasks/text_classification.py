@@ -30,6 +30,7 @@ from recurra.tasks.contract import (
     check_size,
     choose_cell,
     full_rows,
+    option,
     read_options,
     recall_cell,
 )
@@ -49,7 +50,6 @@ from recurra.tasks.text import (
     model_readme,
     place_vectors,
     read_again,
-    text_option,
 )
 
 __all__ = ["ClassifiedText", "ManyLabelsText", "TextClassification", "TextClassificationOptions"]
@@ -63,23 +63,23 @@ _SAMPLE = 32 << 20
 class TextClassificationOptions(TextOptions):
     """What a classifier is made of, and how its data is written."""
 
-    text_column: str = text_option("text", "the column of the texts, in CSV, TSV and JSONL")
-    label_column: str = text_option("label", "the column of the labels")
-    separator: str = text_option("", "what stands between the labels of a text, which may be any number: '|', say")
-    threshold: float = text_option(0.5, "how probable one of several labels has to be")
-    level: Literal["char", "ngrams", "word", "pieces"] = text_option(
+    text_column: str = option("text", "the column of the texts, in CSV, TSV and JSONL")
+    label_column: str = option("label", "the column of the labels")
+    separator: str = option("", "what stands between the labels of a text, which may be any number: '|', say")
+    threshold: float = option(0.5, "how probable one of several labels has to be")
+    level: Literal["char", "ngrams", "word", "pieces"] = option(
         "word", "what a token is: char, ngrams (of characters), word (an ideograph is one) or pieces (of words)"
     )
-    ngram: int = text_option(3, "characters of each of the ngrams")
-    pieces: int = text_option(8000, "at most so many pieces are learned, by SentencePiece: the extra 'pieces'")
-    pooling: Literal["last", "mean", "max", "attention"] = text_option(
+    ngram: int = option(3, "characters of each of the ngrams")
+    pieces: int = option(8000, "at most so many pieces are learned, by SentencePiece: the extra 'pieces'")
+    pooling: Literal["last", "mean", "max", "attention"] = option(
         "max", "how all steps become one vector: last, mean, max or attention"
     )
-    class_weights: bool = text_option(False, "let every class weigh alike in the loss, however rare it is")
-    dropout: float = text_option(0.3, "probability of dropout of the inputs, between layers and before the output")
-    batch_size: int = text_option(32, "texts a batch")
-    validation: float = text_option(0.1, "share of the texts of each class kept for validation")
-    test: float = text_option(0.0, "share of the texts of each class kept for a last test")
+    class_weights: bool = option(False, "let every class weigh alike in the loss, however rare it is")
+    dropout: float = option(0.3, "probability of dropout of the inputs, between layers and before the output")
+    batch_size: int = option(32, "texts a batch")
+    validation: float = option(0.1, "share of the texts of each class kept for validation")
+    test: float = option(0.0, "share of the texts of each class kept for a last test")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,8 @@
 //
 // Products that share their right side are computed together: a stretch of it is packed into panels once, and meets
 // every left side in register tiles. Sums over rows are products whose left side is a row of ones. Where many rows of a
-// right side are zero, as where units of a cell sleep, they are left out of sums over rows: they add nothing.
+// right side are zero, as where units of a cell sleep, they are left out of sums over rows: they add nothing, and a left
+// side that is infinite or NaN there makes no NaN of it, as 0 times it would.
 #pragma once
 
 #include <algorithm>

@@ -5,7 +5,7 @@ from recurra.tasks.contract.comparison import Contestant, compare, comparison_ma
 from recurra.tasks.contract.finishing import Finishing
 from recurra.tasks.contract.learning_choice import LearningOptions, WholeSequences, starting_anew
 from recurra.tasks.contract.observing import LOOKED_THROUGH, Observable, full_rows
-from recurra.tasks.contract.options import check_fields, read_options
+from recurra.tasks.contract.options import check_fields, check_values, option, read_options
 from recurra.tasks.contract.rendering import Rendering
 from recurra.tasks.contract.restoring import check_size
 from recurra.tasks.contract.task import Task
@@ -24,11 +24,13 @@ __all__ = [
     "WholeSequences",
     "check_fields",
     "check_size",
+    "check_values",
     "choose_cell",
     "compare",
     "comparison_markdown",
     "comparison_svg",
     "full_rows",
+    "option",
     "read_options",
     "recall_cell",
     "starting_anew",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,23 +12,20 @@ from torch import Tensor
 from recurra.core import Batch, Stepwise, Trainable
 from recurra.core.errors import ArgumentError
 from recurra.learning import RULES, ByRule
+from recurra.tasks.contract.options import option
 
 __all__ = ["LearningOptions", "WholeSequences", "starting_anew"]
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text, "panel": "Learning"})
 
 
 @dataclass(frozen=True)
 class LearningOptions:
     """What the options of a task over whole sequences begin with; a subclass's `__post_init__` calls this one's."""
 
-    one_way: bool = _option(False, "read forwards only: what streams, and what rules beside bptt can learn")
-    learning: Literal["bptt", "tbptt", "rtrl", "snap1", "uoro", "ekf", "dekf"] = _option(
-        "bptt", "learning rule: bptt, tbptt, rtrl, snap1, uoro, ekf or dekf; all but bptt need --one-way"
+    one_way: bool = option(False, "read forwards only: what streams, and what rules beside bptt can learn", "Learning")
+    learning: Literal["bptt", "tbptt", "rtrl", "snap1", "uoro", "ekf", "dekf"] = option(
+        "bptt", "learning rule: bptt, tbptt, rtrl, snap1, uoro, ekf or dekf; all but bptt need --one-way", "Learning"
     )
-    look_back: int = _option(10, "steps that tbptt, ekf and dekf look back")
+    look_back: int = option(10, "steps that tbptt, ekf and dekf look back", "Learning")
 
     def __post_init__(self) -> None:
         if self.learning not in RULES:

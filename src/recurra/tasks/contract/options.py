@@ -1,25 +1,31 @@
-"""Checking a dataclass of options, and reading it back from a file that is not trusted."""
+"""The dataclasses of options: their fields, checking them, and reading them back from a file that is not trusted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from recurra.core.errors import ArgumentError, CorruptError
 
-__all__ = ["check_fields", "read_options"]
+__all__ = ["check_fields", "check_values", "option", "read_options"]
 
 T = TypeVar("T")
 
 _MOST = 2**31
 
 
-def check_fields(options: Any, counts: Sequence[str]) -> None:
-    """Raise ArgumentError for a count below 1, a word that is none of its field's, or shares that do not add up.
+def option(default: Any, text: str, panel: str = "") -> Any:
+    """Return a field of an options dataclass. text: its flag's help; panel: where `--help` lists it, if not among the
+    task's own."""
+    return field(default=default, metadata={"help": text, **({"panel": panel} if panel else {})})
 
-    counts: the fields that are numbers from 1 on. Fields of a `Literal` type are checked against it; `dropout`,
-    `validation` and `test` are the shares.
+
+def check_values(options: Any, counts: Sequence[str]) -> None:
+    """Raise ArgumentError for a count below 1, or a word that is none of its field's.
+
+    counts: the fields that are numbers from 1 on. Fields of a `Literal` type are checked against it.
     """
     for name in counts:
         if not 1 <= getattr(options, name) <= _MOST:
@@ -27,6 +33,11 @@ def check_fields(options: Any, counts: Sequence[str]) -> None:
     for name, hint in get_type_hints(type(options)).items():
         if get_origin(hint) is Literal and getattr(options, name) not in get_args(hint):
             raise ArgumentError(f"{name} must be one of {', '.join(get_args(hint))}, got {getattr(options, name)!r}")
+
+
+def check_fields(options: Any, counts: Sequence[str]) -> None:
+    """Raise ArgumentError as `check_values` does, and for `dropout`, `validation` and `test` that are no shares."""
+    check_values(options, counts)
     if not 0.0 <= options.dropout < 1.0:
         raise ArgumentError(f"dropout must be at least 0 and below 1, got {options.dropout}")
     if not (options.validation > 0 and options.test >= 0 and options.validation + options.test < 1):

@@ -2,7 +2,7 @@
 
 from recurra.tasks.text.answers import Answers, ClassifiedText, ManyLabels, ManyLabelsText, OneLabel
 from recurra.tasks.text.classifier import make_classifier
-from recurra.tasks.text.options import TextOptions, text_option
+from recurra.tasks.text.options import TextOptions
 from recurra.tasks.text.origin import begin, check_origin, fingerprint, model_readme, read_again
 from recurra.tasks.text.pretrained import (
     HasVectors,
@@ -32,7 +32,6 @@ __all__ = [
     "place_vectors",
     "pretrained",
     "read_again",
-    "text_option",
     "vectors_of",
     "vectors_record",
 ]

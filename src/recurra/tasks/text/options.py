@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from recurra.core.errors import ArgumentError
 from recurra.data.spelling import Spelling
-from recurra.tasks.contract import LearningOptions, check_fields
+from recurra.tasks.contract import LearningOptions, check_fields, option
 
-__all__ = ["TextOptions", "text_option"]
+__all__ = ["TextOptions"]
 
 _COUNTS = ("hidden_size", "layers", "embedding_size", "batch_size", "min_count")
-
-
-def text_option(default: Any, text: str) -> Any:
-    """Return a field of an options dataclass, with the help text of its flag."""
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class TextOptions(LearningOptions):
     """What the options of a task over labelled text begin with; it checks a subclass's words and shares too."""
 
-    lower: bool = text_option(False, "look tokens up in small letters")
-    zeros: bool = text_option(False, "look tokens up with every digit as 0")
-    vectors: str = text_option(
-        "", "file of word vectors to begin from, or a model folder; embedding_size is theirs then"
-    )
-    one_hot: bool = text_option(False, "tokens as unit vectors, as in the tutorials, and not as learned ones")
-    cell: str = text_option("lstm", "a registered cell, or FILE.py:Class for your own")
-    hidden_size: int = text_option(128, "units in each layer and direction")
-    layers: int = text_option(1, "layers, each in both directions (unless --one-way)")
-    dropout: float = text_option(0.3, "probability of dropout")
-    embedding_size: int = text_option(100, "size of a token's vector")
-    batch_size: int = text_option(32, "sequences a batch")
-    validation: float = text_option(0.1, "share kept for validation")
-    test: float = text_option(0.0, "share kept for a last test")
-    in_memory: int = text_option(64, "megabytes of data that are read at once; larger data are streamed")
-    min_count: int = text_option(2, "tokens seen less often than this in training are unknown")
+    lower: bool = option(False, "look tokens up in small letters")
+    zeros: bool = option(False, "look tokens up with every digit as 0")
+    vectors: str = option("", "file of word vectors to begin from, or a model folder; embedding_size is theirs then")
+    one_hot: bool = option(False, "tokens as unit vectors, as in the tutorials, and not as learned ones")
+    cell: str = option("lstm", "a registered cell, or FILE.py:Class for your own")
+    hidden_size: int = option(128, "units in each layer and direction")
+    layers: int = option(1, "layers, each in both directions (unless --one-way)")
+    dropout: float = option(0.3, "probability of dropout")
+    embedding_size: int = option(100, "size of a token's vector")
+    batch_size: int = option(32, "sequences a batch")
+    validation: float = option(0.1, "share kept for validation")
+    test: float = option(0.0, "share kept for a last test")
+    in_memory: int = option(64, "megabytes of data that are read at once; larger data are streamed")
+    min_count: int = option(2, "tokens seen less often than this in training are unknown")
 
     def __post_init__(self) -> None:
         super().__post_init__()
