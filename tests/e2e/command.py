@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from recurra.cli import main
@@ -55,10 +56,16 @@ class Leaky(recurra.Cell):
 """
 
 
-def call(*words: object) -> tuple[int, str, str]:
+def call(*words: object, stdin: str | bytes = "") -> tuple[int, str, str]:
     """Run `recurra words...` in this process; return exit code, standard output and standard error."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    given = io.TextIOWrapper(io.BytesIO(stdin if isinstance(stdin, bytes) else stdin.encode()))
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "stdin", given)
         try:
             main([str(word) for word in words])
         except SystemExit as end:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
-from command import assert_same_end, call, refused, spawn
+from command import ENVIRONMENT, PROGRAM, assert_same_end, call, refused
 
 import recurra
 from recurra.data import Span, read_tagged, sample_path
@@ -87,13 +88,43 @@ def test_predict_in_every_form(model: Path) -> None:
 
 def test_segment_answers_line_by_line(model: Path) -> None:
     lines = ["我爱中国", "", "他们讨论音乐。"]
-    done = spawn("segment", model, input="\n".join(lines))
-    assert done.stderr == ""
-    assert [line.replace(" ", "") for line in done.stdout.split("\n")[:-1]] == lines
-    best = spawn("segment", model, "--n-best", 2, "--probabilities", input=lines[0]).stdout.splitlines()
+    code, out, _ = call("segment", model, stdin="\n".join(lines))
+    assert code == 0
+    assert [line.replace(" ", "") for line in out.split("\n")[:-1]] == lines
+    best = call("segment", model, "--n-best", 2, "--probabilities", stdin=lines[0])[1].splitlines()
     assert len(best) == 2
     first, second = (float(line.split("\t")[0]) for line in best)
     assert 1 >= first >= second > 0
+
+
+@pytest.mark.parametrize("words", [("predict",), ("segment", "--probabilities")])
+def test_a_line_is_answered_before_the_next_is_written(model: Path, words: tuple[str, ...]) -> None:
+    command = [*PROGRAM, *words[:1], str(model), *words[1:]]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        for line in ("我爱中国", "他们讨论音乐。"):
+            running.stdin.write(f"{line}\n".encode())
+            running.stdin.flush()
+            words_of = [word.split("/")[0] for word in running.stdout.readline().decode().split()]
+            assert "".join(words_of) == line
+        running.stdin.close()
+        assert running.wait(60) == 0
+
+
+@pytest.mark.parametrize("verb", ["predict", "segment"])
+def test_what_is_wrong_in_a_line_of_standard_input_is_named(model: Path, verb: str) -> None:
+    for bad, message in (
+        (b"\xff", "standard input, line 2: expected UTF-8, got byte 0xFF"),
+        ("x" * 2_000_000, "line 2: expected at most 1,000,000 characters, got 2,000,000"),
+        ("我" * 2_000_000, "line 2: expected at most 1,000,000 characters, got more"),
+    ):
+        start = "我爱中国\n".encode()
+        code, out, err = call(verb, model, stdin=start + (bad if isinstance(bad, bytes) else bad.encode()))
+        assert code == 1
+        assert err.count("\n") == 1
+        assert message in err
+        assert out.replace(" ", "") == "我爱中国\n"
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_cut(tmp_path: Path) -> None:

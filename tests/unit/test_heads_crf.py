@@ -86,6 +86,28 @@ def test_partition_marginals_and_best_sequences_equal_the_enumeration(constraine
 
 
 @cases
+@pytest.mark.parametrize("native", [True, False])
+def test_pieces_of_a_sequence_are_as_probable_as_all_sequences_with_them(
+    constrained: bool, scale: float, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setattr(crf_native, "_library", lambda: None)
+    crf, (outputs, mask) = some_crf(constrained, scale), some_batch(scale)
+    tags = torch.stack([torch.tensor([1, 2, 0, 2]), *[torch.zeros(T).long()] * 2, crf.predict(outputs, mask)[3]])
+    own, before = crf.along(outputs, tags, mask)
+    for b, length in enumerate(LENGTHS):
+        scores = every_score(crf, outputs[b, :length])
+        z = log_sum(list(scores.values()))
+        for first, last in itertools.combinations_with_replacement(range(T), 2):
+            piece = tuple(tags[b, first : last + 1].tolist())
+            wanted = sum(math.exp(s - z) for y, s in scores.items() if y[first : last + 1] == piece and last < length)
+            assert float(own[b, last] * before[b, first:last].prod()) == pytest.approx(wanted, abs=1e-12)
+    one = crf.along(outputs[2:3, :1], tags[2:3, :1])
+    assert torch.equal(one[0], crf.marginals(outputs[2:3, :1])[:, :, 0])
+    assert one[1].shape == (1, 0)
+
+
+@cases
 def test_likelihoods_of_all_sequences_sum_to_one_and_illegal_ones_have_none(constrained: bool, scale: float) -> None:
     crf, (outputs, _) = some_crf(constrained, scale), some_batch(scale)
     sequences = torch.tensor(list(itertools.product(range(K), repeat=T)))
@@ -173,6 +195,8 @@ def test_it_is_a_head_and_says_what_it_expects() -> None:
         crf.loss(outputs, torch.zeros(1, 2).long())
     with pytest.raises(ArgumentError, match="from 0 to 1"):
         crf.loss(outputs, torch.tensor([[0, 2, 0]]))
+    with pytest.raises(ShapeError, match="expected tags"):
+        crf.along(outputs, torch.zeros(1, 2).long())
     with pytest.raises(ArgumentError, match="n must"):
         crf.n_best(outputs, 0)
     with pytest.raises(ShapeError, match="legal"):

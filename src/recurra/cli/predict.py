@@ -1,22 +1,22 @@
-"""`recurra predict MODEL`: a model's answer for each line of text."""
+"""`recurra predict MODEL`: a model's answer for each line of text, as soon as the line is there."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recurra.cli.models import load_language_model, load_model
+from recurra.cli.standard_input import check_length, input_lines
 from recurra.core.errors import ArgumentError, DataError
-from recurra.data.text import decode_text, read_documents
+from recurra.data.text import read_documents
 from recurra.tasks.contract import Rendering
 
 __all__ = ["predict", "register"]
-
-_LONGEST = 1_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def predict(
     form: Annotated[str | None, typer.Option("--as", help="of a tagger: text, jsonl, conll or table")] = None,
     cell: Annotated[str | None, typer.Option(help="FILE.py:Class, if the model was trained with your own cell")] = None,
 ) -> None:
-    """Give a model's answer for each line: tags, a class, or how likely it is.
+    """Give a model's answer for each line, as soon as it was read: tags, a class, or how likely it is.
 
     A language model tells the log-probability in nats, in all and a token: the likelier line is the more grammatical.
     """
@@ -59,22 +59,29 @@ def predict(
             sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
         else:
             sys.stdout.write(f"{score.total:10.3f} {score.mean:8.3f}  {line}\n")
+        sys.stdout.flush()
 
 
-def _answer(model: Rendering, form: str, lines: list[str]) -> None:
+def _answer(model: Rendering, form: str, lines: Iterable[str]) -> None:
     if form not in model.forms:
         raise ArgumentError(f"--as must be one of {', '.join(model.forms)}, got {form!r}")
     for line in lines:
         sys.stdout.write(model.render(model.predict(line), form))
+        sys.stdout.flush()
 
 
-def _lines(file: Path | None) -> list[str]:
-    if file is not None:
-        content = "\n".join(document.text for document in read_documents([file]))
-    else:
-        content = decode_text("standard input", sys.stdin.buffer.read())
-    lines = content.split("\n")
+def _lines(file: Path | None) -> Iterator[str]:
+    """Yield the lines that are not empty: of a file, once all of it was found good; of standard input, as they come."""
+    if file is None:
+        empty = True
+        for line in input_lines():
+            empty = False
+            if line:
+                yield line
+        if empty:
+            raise DataError("standard input: expected text, got none: give a line, or name a file")
+        return
+    lines = "\n".join(document.text for document in read_documents([file])).split("\n")
     for number, line in enumerate(lines, 1):
-        if len(line) > _LONGEST:
-            raise DataError(f"line {number}: expected at most {_LONGEST:,} characters, got {len(line):,}: cut it")
-    return [line for line in lines if line]
+        check_length(line, number)
+    yield from filter(None, lines)

@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from recurra.cli.models import load_model
-from recurra.core.errors import ArgumentError, DataError
+from recurra.cli.standard_input import input_lines
+from recurra.core.errors import ArgumentError
 from recurra.tasks.tagging import Tagging
 
 __all__ = ["register", "segment"]
-
-_LONGEST = 1_000_000
 
 
 def register(app: typer.Typer) -> None:
@@ -34,15 +33,7 @@ def segment(
         raise ArgumentError(f"expected a model that cuts text into words, got {model}: train one on segmented text")
     if n_best < 1:
         raise ArgumentError(f"n_best must be at least 1, got {n_best}")
-    for number, data in enumerate(sys.stdin.buffer, 1):
-        if len(data) > _LONGEST:
-            raise DataError(f"line {number}: expected at most {_LONGEST:,} bytes, got {len(data):,}: cut it")
-        try:
-            line = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"line {number}: expected UTF-8, got byte {error.start + 1} that is none: convert it"
-            ) from error
+    for line in input_lines():
         if n_best == 1:
             sys.stdout.write(loaded.render(loaded.predict(line), "text", probabilities=probabilities))
         else:

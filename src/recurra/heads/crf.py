@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recurra.core.errors import ArgumentError, ShapeError
 from recurra.heads.crf_decoding import best_sequence, best_sequences
-from recurra.heads.crf_messages import Chain, log_partition, posterior
+from recurra.heads.crf_messages import Chain, along, log_partition, posterior
 
 __all__ = ["CRF", "UNLABELLED"]
 
@@ -87,6 +87,15 @@ class CRF(nn.Module):
     def marginals(self, outputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return p(y_t = k) `(B, T, K)`, zero under the mask: the gradient of log Z by the outputs."""
         return posterior(outputs, self._chain(), self._check(outputs, mask))
+
+    def along(self, outputs: Tensor, tags: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return p(y_t = tags_t) `(B, T)` and p(y_t = tags_t | y_{t+1} = tags_{t+1}) `(B, T - 1)`; zero under the mask.
+
+        Of tags `(B, T)`: the probability of any piece of them is its last one's times the second of all before it.
+        """
+        if tags.shape != outputs.shape[:2]:
+            raise ShapeError(f"CRF: expected tags of shape {tuple(outputs.shape[:2])}, got {tuple(tags.shape)}")
+        return along(outputs, self._chain(), self._check(outputs, mask), tags)
 
     def predict(self, outputs: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the most probable legal sequence of each row `(B, T)`; 0 under the mask."""

@@ -2,7 +2,7 @@
 
 Forward:   a_t = (a_{t-1} E) e_t,        a_1 = exp(start) e_1       E = exp(between),  e_t = exp(emissions_t)
 Backward:  g_t = (g_{t+1} E') e_t,       g_n = exp(end) e_n
-log Z = log(a_n exp(end));   p(y_t) ~ a_t (E g_{t+1});   p(y_t, y_{t+1}) ~ a_t E g_{t+1}
+log Z = log(a_n exp(end));   p(y_t) ~ a_t (E g_{t+1});   p(y_t, y_{t+1}) ~ a_t E g_{t+1};   p(y_t | y_{t+1}) ~ a_t E
 
 The two recursions have one form, so they run as one: each row's backward message reads the row turned around, and a
 step is one product of a `(2, B, K)` by a `(2, K, K)` tensor, scaled to sum 1. All is in double precision; where
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from recurra.heads.crf_native import NativeSums, available
 
-__all__ = ["Chain", "log_partition", "posterior"]
+__all__ = ["Chain", "along", "log_partition", "posterior"]
 
 _RANGE = 500.0
 """Nats between the weights of one step that double precision can hold, with room to spare."""
@@ -50,8 +50,27 @@ def log_partition(emissions: Tensor, chain: Chain, lengths: Tensor) -> Tensor:
 @torch.no_grad()
 def posterior(emissions: Tensor, chain: Chain, lengths: Tensor) -> Tensor:
     """Return p(y_t = k | row) `(B, T, K)`; zero beyond a row's length."""
-    _, gradient = _sums(emissions, chain, lengths, both=True)
-    return gradient(emissions.new_ones(len(emissions), dtype=torch.float64))[0].to(emissions.dtype)
+    return _posterior(_sums(emissions, chain, lengths, both=True), emissions)
+
+
+@torch.no_grad()
+def along(emissions: Tensor, chain: Chain, lengths: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
+    """Return p(y_t = tags_t) `(B, T)` and p(y_t = tags_t | y_{t+1} = tags_{t+1}) `(B, T - 1)`; zero beyond a row.
+
+    The probability of a piece of `tags` is that of its last one times the second of all before it: the past matters
+    through the tag beside alone. Both directions go over the rows once, however many pieces are asked for. tags: `(B,
+    T)` int64.
+    """
+    if emissions.shape[1] < 2:
+        own = posterior(emissions, chain, lengths).gather(2, tags.unsqueeze(2)).squeeze(2)
+        return own, own[:, 1:]
+    sums = _sums(emissions, chain, lengths, both=True)
+    own = _posterior(sums, emissions).gather(2, tags.unsqueeze(2)).squeeze(2)
+    ways = sums.before() + chain.between.double().T[tags[:, 1:]]
+    chosen = ways.gather(2, tags[:, :-1].unsqueeze(2)).squeeze(2) - ways.logsumexp(2)
+    inside = torch.arange(1, tags.shape[1], device=tags.device) < lengths[:, None]
+    # No way leads to a tag that is impossible there: -inf - -inf.
+    return own, torch.where(inside, chosen.nan_to_num(-torch.inf).exp(), 0).to(own.dtype)
 
 
 class _LogPartition(torch.autograd.Function):
@@ -61,11 +80,9 @@ class _LogPartition(torch.autograd.Function):
     def forward(
         ctx: Any, emissions: Tensor, start: Tensor, between: Tensor, end: Tensor, lengths: Tensor, reach: int
     ) -> Tensor:
-        total, ctx.gradient = _sums(
-            emissions, Chain(start, between, end, reach), lengths, both=any(ctx.needs_input_grad)
-        )
-        ctx.dtype = emissions.dtype
-        return total.to(emissions.dtype)
+        sums = _sums(emissions, Chain(start, between, end, reach), lengths, both=any(ctx.needs_input_grad))
+        ctx.gradient, ctx.dtype = sums.gradient, emissions.dtype
+        return sums.total.to(emissions.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -75,29 +92,44 @@ class _LogPartition(torch.autograd.Function):
         return *(gradient.to(ctx.dtype) for gradient in ctx.gradient(grads[0].double())), None, None
 
 
-_Gradient = Callable[[Tensor], tuple[Tensor, ...]]
-"""The gradient of sum_b upstream_b log Z_b by emissions, start, between and end; of sums without `both`: nothing."""
+class _Sums(NamedTuple):
+    """log Z `(B,)`; and, of sums of `both` directions, what else can be found out of them.
+
+    gradient: that of sum_b upstream_b log Z_b by emissions, start, between and end; before: log a_t, up to a number
+    for each step, `(B, T - 1, K)`.
+    """
+
+    total: Tensor
+    gradient: Callable[[Tensor], tuple[Tensor, ...]]
+    before: Callable[[], Tensor]
 
 
-def _sums(emissions: Tensor, chain: Chain, lengths: Tensor, *, both: bool) -> tuple[Tensor, _Gradient]:
-    """Return log Z `(B,)` and, if `both`, how to find its gradient."""
+def _posterior(sums: _Sums, emissions: Tensor) -> Tensor:
+    return sums.gradient(emissions.new_ones(len(emissions), dtype=torch.float64))[0].to(emissions.dtype)
+
+
+def _sums(emissions: Tensor, chain: Chain, lengths: Tensor, *, both: bool) -> _Sums:
     batch, steps = emissions.shape[:2]
     if not batch or not steps:
         nothing = emissions.new_zeros(batch, dtype=torch.float64)
         still = (*(torch.zeros_like(part) for part in (emissions, chain.start, chain.between, chain.end)),)
-        return nothing, lambda _: still
+        return _Sums(nothing, lambda _: still, lambda: still[0][:, :0])
     valid = torch.arange(steps, device=emissions.device) < lengths[:, None]
     chain = Chain(chain.start.double(), chain.between.double(), chain.end.double(), chain.reach)
     room = _room(chain)
     if room > 0 and available(emissions):
         sums = NativeSums(emissions.detach(), *chain[:3], lengths)
         if sums.spread <= room:
-            return sums.total, sums.gradient
+            return _Sums(sums.total, sums.gradient, sums.before)
     scores = torch.where(valid.unsqueeze(2), emissions, 0).double()
     # `not <=`, so that NaN and infinity do not fit.
     fits = bool((scores.amax(2) - scores.amin(2)).max() <= room)
     total, parts = (_scaled_sums if fits else _log_sums)(scores, chain, lengths, valid, both=both)
-    return total, lambda upstream: _gradient(upstream, lengths, *parts)
+    return _Sums(
+        total,
+        lambda upstream: _gradient(upstream, lengths, *parts),
+        lambda: parts[1].transpose(0, 1).log() if fits else parts[1][:, :-1],
+    )
 
 
 def _gradient(
@@ -203,4 +235,4 @@ def _log_sums(
         behind.append(after)
     marginals = (ahead + torch.stack(behind[::-1], 1) - scale[:, None, None]).exp()
     marginals = torch.where(valid.unsqueeze(2), marginals, 0)
-    return total, (marginals, scores, scores, pairs)
+    return total, (marginals, ahead, scores, pairs)

@@ -57,6 +57,13 @@ class NativeSums:
         )  # fmt: skip
         self.spread = float(spread.max())
 
+    def before(self) -> Tensor:
+        """Return the log of the forward messages of all steps but the last, `(B, T - 1, K)`, up to a number a step.
+
+        Beyond a row's length it is anything.
+        """
+        return self._messages[:, :-1, : self._like.shape[2]].log()
+
     def gradient(self, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the gradient of sum_b upstream_b log Z_b by emissions, start, between and end.
 

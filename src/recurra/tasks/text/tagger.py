@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps
 from recurra.core.errors import ArgumentError
 from recurra.data import Span, legal
 from recurra.data.tag_names import TagNames
-from recurra.heads import CRF, UNLABELLED, Softmax
+from recurra.heads import CRF, Softmax
 from recurra.layers import Recurrent
 from recurra.networks import (
     ColumnEmbedding,
@@ -104,12 +104,8 @@ class Tagger(nn.Module):
         if not isinstance(self.head, CRF):
             own = outputs[0].softmax(-1).gather(1, tags[:, None])[:, 0]
             return tuple(own.tolist()), tuple(float(own[s.start : s.end].prod()) for s in found)
-        own = self.head.marginals(outputs)[0].gather(1, tags[:, None])[:, 0]
-        partial = torch.full((len(found), len(tags)), UNLABELLED)
-        for row, span in enumerate(found):
-            partial[row, span.start : span.end] = tags[span.start : span.end]
-        together = self.head.log_likelihood(outputs.expand(len(found), -1, -1), partial).exp() if found else tags[:0]
-        return tuple(own.tolist()), tuple(together.tolist())
+        (own,), (links,) = (part.tolist() for part in self.head.along(outputs, tags[None]))
+        return tuple(own), tuple(math.prod(links[s.start : s.end - 1]) * own[s.end - 1] for s in found)
 
 
 def _composer(
