@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import random
 import subprocess
 from pathlib import Path
 
@@ -223,3 +224,27 @@ def test_a_spelling_never_seen_is_known_by_its_characters(tmp_path: Path) -> Non
     assert call(*TRAIN, *common, "--out", tmp_path / "m")[0] == 0
     found = loaded(tmp_path / "m").predict(["zuzzed", "zuzzly"])
     assert [f.tags for f in found] == [("V",), ("A",)]
+
+
+@pytest.mark.parametrize("flags", [(), ("--head", "softmax", "--one-way"), ("--in-memory", 0)])
+def test_tokens_without_a_tag_are_learned_from_as_far_as_they_say_anything(
+    tmp_path: Path, flags: tuple[object, ...]
+) -> None:
+    # The last word makes every sentence another one: what is held out is never learned from.
+    kinds = (("ab", "BI"), ("cd", "OB"), ("bab", "OBI"))
+    whole = [[*zip(a, b, strict=True), (f"x{n}", "O")] for n in range(60) for a, b in kinds]
+    draw = random.Random(0)
+    for name, share in (("part", 0.4), ("whole", 0.0)):
+        lines = (" ".join(f"{w}/{'?' if draw.random() < share else t}" for w, t in row) for row in whole)
+        (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    words = (*TRAIN, "--data", tmp_path / "part", "--unlabelled", "?", *SMALL, *flags)
+    code, _, err = call(*words, "--scheme", "bio", "--out", tmp_path / "m", "--epochs", 12, "--dropout", 0)
+    assert code == 0, err
+    found = json.loads(call("evaluate", tmp_path / "m", "--json", "--data", tmp_path / "whole")[1])
+    assert found["accuracy"] > 0.97
+    part = json.loads(call("evaluate", tmp_path / "m", "--json", "--data", tmp_path / "part")[1])
+    assert 0 < part["tokens"] < 0.7 * found["tokens"]
+    assert loaded(tmp_path / "m").names.tags == ("B", "I", "O")
+    if "--one-way" in flags:
+        code, _, err = call("diagnose", tmp_path / "m", tmp_path / "part", "--steps", 3)
+        assert code == 0, err

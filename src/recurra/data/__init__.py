@@ -1,7 +1,7 @@
 """From files to batches: text, its labels, tags, vocabulary, parts and streams, and what counting alone achieves."""
 
 from recurra.data.labelled_documents import LabelledText, read_labelled
-from recurra.data.labelled_text import FORMATS, TagFormat, TaggedSentence, parse_tagged, read_tagged
+from recurra.data.labelled_text import FORMATS, UNKNOWN_TAG, TagFormat, TaggedSentence, parse_tagged, read_tagged
 from recurra.data.ngram import NGram
 from recurra.data.samples import SAMPLES, sample_path
 from recurra.data.split import Split, require_window, split
@@ -17,6 +17,7 @@ __all__ = [
     "SAMPLES",
     "SCHEMES",
     "UNKNOWN",
+    "UNKNOWN_TAG",
     "Document",
     "LabelledText",
     "Level",

@@ -8,6 +8,8 @@
 - `segmented`: one sentence a line, words with blanks between; tokens are characters, tags BMES.
 - `auto`: by the first lines: CoNLL-U by its ten columns, columns by a tab or by several lines of as many columns, slash
   where every piece has one, otherwise segmented.
+
+A tag that is not known is spelled by a mark of one's own choice (`?`), and read as `UNKNOWN_TAG`.
 """
 
 from __future__ import annotations
@@ -22,38 +24,55 @@ from recurra.data.streamed import Chunk, Stream, cut_lines, read_chunk
 from recurra.data.tag_schemes import Span, tags_of
 from recurra.data.text import Document, read_documents, total_size
 
-__all__ = ["FORMATS", "TagFormat", "TaggedSentence", "detect_format", "parse_tagged", "read_tagged", "stream_tagged"]
+__all__ = [
+    "FORMATS",
+    "UNKNOWN_TAG",
+    "TagFormat",
+    "TaggedSentence",
+    "detect_format",
+    "parse_tagged",
+    "read_tagged",
+    "stream_tagged",
+]
 
 TagFormat = Literal["auto", "columns", "conllu", "slash", "segmented"]
 
 FORMATS: tuple[TagFormat, ...] = get_args(TagFormat)
 """The formats there are."""
 
+UNKNOWN_TAG = ""
+"""What stands in a sentence for a tag that is not known; no format can spell it."""
+
 _LONGEST = 1_000_000
 """Characters of a line; beyond that it is no line of a corpus."""
 
 
 class TaggedSentence(NamedTuple):
-    """Tokens, as many tags, and where the sentence begins (`file:line`)."""
+    """Tokens, as many tags (`UNKNOWN_TAG` where one is not known), and where the sentence begins (`file:line`)."""
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
     place: str = ""
 
 
-def read_tagged(paths: Sequence[str | Path], format: TagFormat = "auto") -> list[TaggedSentence]:
+def read_tagged(
+    paths: Sequence[str | Path], format: TagFormat = "auto", *, unlabelled: str = ""
+) -> list[TaggedSentence]:
     """Read all sentences of some files and folders (see `read_documents`), in order.
+
+    unlabelled: the mark that stands where a tag is not known; "" for none.
 
     Raises DataError, in one line with the file and the line number, for what is not of the format.
     """
-    found = [sentence for document in read_documents(paths) for sentence in parse_tagged(document, format)]
+    documents = read_documents(paths)
+    found = [sentence for document in documents for sentence in parse_tagged(document, format, unlabelled=unlabelled)]
     if not found:
         raise DataError(f"{', '.join(map(str, paths))}: expected sentences with tags, found none: name another file")
     return found
 
 
 def stream_tagged(
-    paths: Sequence[str | Path], format: TagFormat = "auto", *, most: int
+    paths: Sequence[str | Path], format: TagFormat = "auto", *, most: int, unlabelled: str = ""
 ) -> Stream[TaggedSentence] | None:
     """Return the sentences of files of more than `most` bytes as a stream; None for files that are smaller."""
     _check_format(format)
@@ -69,13 +88,15 @@ def stream_tagged(
         chunks += cut_lines(file, (lambda line: not line.strip()) if blocks else (lambda line: True))
 
     def parse(chunk: Chunk) -> list[TaggedSentence]:
-        return parse_tagged(read_chunk(chunk), formats[chunk.file], chunk.line)
+        return parse_tagged(read_chunk(chunk), formats[chunk.file], chunk.line, unlabelled=unlabelled)
 
     return Stream(chunks, parse)
 
 
-def parse_tagged(document: Document, format: TagFormat = "auto", first: int = 1) -> list[TaggedSentence]:
-    """Return the sentences of one document, whose first line has the number `first`."""
+def parse_tagged(
+    document: Document, format: TagFormat = "auto", first: int = 1, *, unlabelled: str = ""
+) -> list[TaggedSentence]:
+    """Return the sentences of one document, whose first line has the number `first`; unlabelled: see `read_tagged`."""
     _check_format(format)
     lines = document.text.split("\n")
     for number, line in enumerate(lines, first):
@@ -84,7 +105,16 @@ def parse_tagged(document: Document, format: TagFormat = "auto", first: int = 1)
                 f"{document.name}:{number}: expected at most {_LONGEST:,} characters a line, got {len(line):,}: "
                 "write one sentence a line"
             )
-    return list(_PARSERS[detect_format(lines) if format == "auto" else format](document.name, lines, first))
+    kind = detect_format(lines) if format == "auto" else format
+    found = _PARSERS[kind](document.name, lines, first)
+    if not unlabelled:
+        return list(found)
+    if kind == "segmented":
+        raise DataError(
+            f"{document.name}: expected tags, some of them {unlabelled!r}, got lines of words without tags: "
+            "leave out --unlabelled, or give --format"
+        )
+    return [s._replace(tags=tuple(UNKNOWN_TAG if tag == unlabelled else tag for tag in s.tags)) for s in found]
 
 
 def detect_format(lines: Sequence[str]) -> Literal["columns", "conllu", "slash", "segmented"]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, cast, final
 
 from recurra.core.errors import CorruptError
-from recurra.data.labelled_text import TaggedSentence
+from recurra.data.labelled_text import UNKNOWN_TAG, TaggedSentence
 from recurra.data.tag_schemes import Scheme, spans
 
 __all__ = ["SpanDictionary"]
@@ -43,9 +43,11 @@ class SpanDictionary:
 
     @classmethod
     def of(cls, sentences: Iterable[TaggedSentence], scheme: Scheme) -> SpanDictionary:
-        """Collect the spans of some sentences."""
+        """Collect the spans of some sentences; those with unknown tags are passed over."""
         seen, kinds = Counter[str](), dict[str, Counter[str]]()
         for s in sentences:
+            if UNKNOWN_TAG in s.tags:
+                continue
             found = [(_BETWEEN.join(s.tokens[a:b]), kind) for a, b, kind in spans(s.tags, scheme) if b - a >= _SHORTEST]
             seen.update({text for text, _ in found})
             for text, kind in found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,10 +12,11 @@ import torch
 from torch import Tensor
 
 from recurra.core.errors import CorruptError, DataError
-from recurra.data.labelled_text import TaggedSentence
+from recurra.data.labelled_text import UNKNOWN_TAG, TaggedSentence
 from recurra.data.span_dictionary import SpanDictionary
 from recurra.data.spelling import Spelling
 from recurra.data.symbols import SymbolTable
+from recurra.data.tag_links import Link, TagLinks, links_of
 from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal
 from recurra.data.token_features import TokenFeatures
 from recurra.data.words import split_words
@@ -63,15 +63,18 @@ class TagNames:
         characters: bool = False,
         dictionary: bool = False,
         spelling: Spelling = _AS_IT_IS,
-        more: Iterable[TaggedSentence] = (),
+        links: TagLinks | None = None,
     ) -> TagNames:
         """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme.
 
         features: whether to collect the features of the tokens too: of characters pairs, of words how they are spelled;
-        characters: whether to number the characters of words; dictionary: whether to collect the spans; more: sentences
-        that are gone through for their tags alone, and checked, since there may be too many of them for memory.
+        characters: whether to number the characters of words; dictionary: whether to collect the spans; links: the tags
+        of all sentences, where these are only some of them, since there may be too many for memory.
         """
-        tags = tuple(sorted({tag for s in itertools.chain(sentences, more) for tag in s.tags}))
+        links = TagLinks.of(sentences) if links is None else links
+        if not links.tags:
+            raise DataError(f"{sentences[0].place}: expected tags, got none that is known: give some")
+        tags = tuple(sorted(links.tags))
         tokens = [token for s in sentences for token in s.tokens]
         whole = sum(len(split_words(token)) == 1 for token in tokens)
         unit = "characters" if max(map(len, tokens)) == 1 else "words" if whole >= 0.99 * len(tokens) else "blanks"
@@ -80,13 +83,13 @@ class TagNames:
         kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
         features_of = TokenFeatures.of([s.tokens for s in sentences], kind)
         scheme = detect(tags) if scheme == "auto" else scheme
-        _check_tags(itertools.chain(sentences, more), scheme)
+        _check_tags(links, scheme)
         known = SpanDictionary.of(sentences, scheme) if dictionary and scheme != "none" else _NO_DICTIONARY
         names = cls(table, tags, scheme, unit, features_of, spelling, letters, known)
-        for sentence in itertools.chain(sentences, more) if check else ():
-            fault = names.fault(sentence.tags)
-            if fault is not None:
-                raise DataError(f"{sentence.place}: {fault}: give the right --scheme, mend it, or --head softmax")
+        for link, (place, at) in links.links.items() if check else ():
+            if not names.possible(link):
+                fault = _fault(link, at, scheme)
+                raise DataError(f"{place}: {fault}: give the right --scheme, mend it, or --head softmax")
         return names
 
     def tokenise(self, text: str) -> list[str]:
@@ -111,15 +114,15 @@ class TagNames:
         return torch.from_numpy(np.array([own, *more] if more else own, dtype=np.int64)).t()
 
     def numbered(self, sentences: Sequence[TaggedSentence]) -> list[tuple[Tensor, list[int]]]:
-        """Return the numbers of tokens and tags; raise DataError for a tag that the training part lacks."""
+        """Return the numbers of tokens and tags, -1 for an unknown one; raise DataError as `check` does."""
         self.check(sentences)
-        at = self._at
+        at = {**self._at, UNKNOWN_TAG: -1}
         return [(self.encode(s.tokens), [at[tag] for tag in s.tags]) for s in sentences]
 
     def check(self, sentences: Iterable[TaggedSentence]) -> None:
         """Raise DataError for a tag that the training part lacks, with its place."""
         for s in sentences:
-            unseen = next((tag for tag in s.tags if tag not in self._at), None)
+            unseen = next((tag for tag in s.tags if tag not in self._at and tag != UNKNOWN_TAG), None)
             if unseen is not None:
                 raise DataError(
                     f"{s.place}: the tag {unseen!r} is not in the training part: mend it, or shuffle the sentences"
@@ -127,16 +130,21 @@ class TagNames:
 
     def fault(self, tags: Sequence[str]) -> str | None:
         """Return what is illegal about a sequence of these tags, None if nothing is."""
-        start, between, end = self._legal
-        row = [self._at[tag] for tag in tags]
-        if row and not start[row[0]]:
-            return f"tag 1, {tags[0]!r}, cannot begin a sentence in the scheme {self.scheme}"
-        wrong = next((i for i in range(1, len(row)) if not between[row[i - 1]][row[i]]), None)
-        if wrong is not None:
-            return f"tag {wrong + 1}, {tags[wrong]!r}, cannot follow {tags[wrong - 1]!r} in the scheme {self.scheme}"
-        if row and not end[row[-1]]:
-            return f"the last tag, {tags[-1]!r}, cannot end a sentence in the scheme {self.scheme}"
-        return None
+        found = next(((link, at) for link, at in links_of(tags) if not self.possible(link)), None)
+        return None if found is None else _fault(*found, self.scheme)
+
+    def possible(self, link: Link) -> bool:
+        """Tell whether some legal sequence of tags has this link in it."""
+        known = self._possible.get(link)
+        if known is None:
+            legal = self._legal
+            border = len(self.tags)
+            a, b = (border if tag is None else self._at[tag] for tag in (link.before, link.after))
+            ways = legal[a]
+            for _ in range(link.unknown):
+                ways = (ways[:border, None] & legal[:border]).any(0)
+            known = self._possible[link] = bool(ways[b])
+        return known
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads: plain data for a JSON file."""
@@ -174,19 +182,33 @@ class TagNames:
         return {tag: i for i, tag in enumerate(self.tags)}
 
     @cached_property
-    def _legal(self) -> tuple[list[bool], list[list[bool]], list[bool]]:
-        start, between, end = (part.tolist() for part in legal(self.tags, self.scheme))
-        return start, between, end
+    def _legal(self) -> Tensor:
+        """Which tag may follow which; last the border of a sentence, which its first tag follows, and which its last
+        is followed by."""
+        start, between, end = legal(self.tags, self.scheme)
+        return torch.cat([torch.cat([between, end[:, None]], 1), torch.cat([start, torch.ones(1).bool()])[None]])
+
+    @cached_property
+    def _possible(self) -> dict[Link, bool]:
+        return {}
 
 
-def _check_tags(sentences: Iterable[TaggedSentence], scheme: Scheme) -> None:
+def _check_tags(links: TagLinks, scheme: Scheme) -> None:
     """Raise DataError for the first tag that is not of the scheme, with its place."""
-    good: set[str] = set()
-    for sentence in sentences:
-        for i, tag in enumerate(sentence.tags, 1):
-            if tag not in good:
-                try:
-                    legal((tag,), scheme)
-                except DataError as error:
-                    raise DataError(f"{sentence.place}: token {i}: {error}") from error
-                good.add(tag)
+    for tag, (place, at) in links.tags.items():
+        try:
+            legal((tag,), scheme)
+        except DataError as error:
+            raise DataError(f"{place}: token {at}: {error}") from error
+
+
+def _fault(link: Link, at: int, scheme: Scheme) -> str:
+    a, b = link.before, link.after
+    if link.unknown:
+        first, last = "the beginning" if a is None else repr(a), "the end" if b is None else f"tag {at}, {b!r},"
+        fitting = "no tag fits" if link.unknown == 1 else f"no {link.unknown} tags fit"
+        return f"{fitting} between {first} and {last} in the scheme {scheme}"
+    if b is None:
+        return f"the last tag, {a!r}, cannot end a sentence in the scheme {scheme}"
+    follows = "begin a sentence" if a is None else f"follow {a!r}"
+    return f"tag {at}, {b!r}, cannot {follows} in the scheme {scheme}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
-from recurra.data.labelled_text import TaggedSentence
+from recurra.data.labelled_text import UNKNOWN_TAG, TaggedSentence
 from recurra.data.tag_schemes import Scheme, Span, spans, strict_spans
 
 __all__ = ["FrequentTag", "f1_scores", "tag_scores"]
@@ -23,14 +23,17 @@ def tag_scores(
     rules; `strict_...` count only spans that are spelled as the scheme says. known: the words (or names) of the
     training text; gives `unseen_recall`, the recall of spans whose text is not among them (out-of-vocabulary recall),
     and `unseen`, their number.
+
+    A token whose tag is not known does not count, and neither does a span, on either side, that holds or touches one.
     """
-    pairs = [(a, b) for s, tags in zip(gold, predicted, strict=True) for a, b in zip(s.tags, tags, strict=True)]
+    both = [(a, b) for s, tags in zip(gold, predicted, strict=True) for a, b in zip(s.tags, tags, strict=True)]
+    pairs = [(a, b) for a, b in both if a != UNKNOWN_TAG]
     scores = {"accuracy": sum(a == b for a, b in pairs) / max(len(pairs), 1)}
     if scheme == "none":
         return scores
     for prefix, read in (("", spans), ("strict_", strict_spans)):
-        wanted = [set(read(s.tags, scheme)) for s in gold]
-        found = [set(read(tags, scheme)) for tags in predicted]
+        wanted = [_sure(read([tag or "O" for tag in s.tags], scheme), s.tags) for s in gold]
+        found = [_sure(read(tags, scheme), s.tags) for s, tags in zip(gold, predicted, strict=True)]
         hits = [a & b for a, b in zip(wanted, found, strict=True)]
         counts = (sum(map(len, hits)), sum(map(len, found)), sum(map(len, wanted)))
         scores |= {prefix + name: value for name, value in f1_scores(*counts).items()}
@@ -55,15 +58,23 @@ class FrequentTag:
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         whole: Counter[str] = Counter()
         for sentence in sentences:
-            whole.update(sentence.tags)
             for token, tag in zip(sentence.tokens, sentence.tags, strict=True):
-                counts[token][tag] += 1
+                if tag != UNKNOWN_TAG:
+                    whole[tag] += 1
+                    counts[token][tag] += 1
         self._best = {token: _first(c) for token, c in counts.items()}
         self._otherwise = _first(whole)
 
     def predict(self, tokens: Sequence[str]) -> list[str]:
         """Return the tags."""
         return [self._best.get(token, self._otherwise) for token in tokens]
+
+
+def _sure(found: Sequence[Span], tags: Sequence[str]) -> set[Span]:
+    """Return the spans that neither hold a token whose tag is not known nor stand beside one."""
+    if UNKNOWN_TAG not in tags:
+        return set(found)
+    return {s for s in found if UNKNOWN_TAG not in tags[max(0, s.start - 1) : s.end + 1]}
 
 
 def _first(counts: Counter[str]) -> str:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Softmax"]
+from recurra.heads.crf import UNLABELLED
 
-_IGNORED = -100
+__all__ = ["Softmax"]
 
 
 class Softmax:
     """p = softmax(o);  loss = -log p[target], in nats."""
 
     def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the summed loss. outputs: `(..., K)` scores; targets: `(...)`; mask: `(...)` bool, True = counts."""
+        """Return the summed loss. outputs: `(..., K)` scores; targets: `(...)`; mask: `(...)` bool, True = counts.
+
+        A position whose target is `UNLABELLED` does not count.
+        """
         if mask is not None:
-            targets = targets.masked_fill(~mask, _IGNORED)
-        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=_IGNORED, reduction="sum")
+            targets = targets.masked_fill(~mask, UNLABELLED)
+        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=UNLABELLED, reduction="sum")
 
     def log_probabilities(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return log p[target] `(...)` of every position, in nats."""

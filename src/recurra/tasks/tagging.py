@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -13,18 +12,20 @@ from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, DataError
-from recurra.data import Span, TaggedSentence, read_tagged, spans
+from recurra.data import UNKNOWN_TAG, TaggedSentence, read_tagged, spans
 from recurra.data.labelled_text import stream_tagged
 from recurra.data.ragged_batches import batch_order, padded
 from recurra.data.split import in_order
 from recurra.data.streamed import Stream
+from recurra.data.tag_links import TagLinks
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_scores import FrequentTag, tag_scores
 from recurra.data.word_vectors import WordVectors
-from recurra.heads import CRF
+from recurra.heads import CRF, UNLABELLED
 from recurra.learning import ModelFolder, restore_weights
 from recurra.tasks.contract import (
     LOOKED_THROUGH,
+    NOT_THERE,
     CellChoice,
     Task,
     WholeSequences,
@@ -36,10 +37,12 @@ from recurra.tasks.contract import (
     recall_cell,
 )
 from recurra.tasks.text import (
+    TaggedText,
     Tagger,
     TextOptions,
     begin,
     check_origin,
+    count_known,
     fingerprint,
     model_readme,
     place_vectors,
@@ -64,6 +67,7 @@ class TaggingOptions(TextOptions):
         "auto", "how tags spell spans: auto, none, bio, iob1, bioes, bmes or sbe"
     )
     features: bool = option(True, "inputs too: of characters the pairs with their neighbours, of words the spelling")
+    unlabelled: str = option("", "the mark of tokens whose tag is not known: '?', say; any tag may stand there")
     dictionary: bool = option(False, "inputs too: which known spans (words, names) begin, end and go on at a token")
     characters: Literal["none", "rnn", "cnn"] = option(
         "none", "compose words of their characters too, by the cell in both directions or by filters: none, rnn or cnn"
@@ -79,25 +83,6 @@ class TaggingOptions(TextOptions):
         super().__post_init__()
         if self.character_size < 1:
             raise ArgumentError(f"character_size must be at least 1, got {self.character_size}")
-
-
-@dataclass(frozen=True)
-class TaggedText:
-    """A text with its tags, the probability of each tag, and its spans (words, names) with theirs.
-
-    A span's probability is that of all its tags together; with the head `softmax` it is their product.
-    """
-
-    tokens: tuple[str, ...]
-    tags: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    spans: tuple[Span, ...]
-    span_probabilities: tuple[float, ...]
-    joiner: str
-
-    def text_of(self, span: Span) -> str:
-        """Return what a span says."""
-        return self.joiner.join(self.tokens[span.start : span.end])
 
 
 class Tagging(Task):
@@ -130,13 +115,14 @@ class Tagging(Task):
         stream = _stream(paths, options)
         sentences = _held(paths, options, stream)
         train = in_order(sentences, validation=options.validation, test=options.test)["train"]
+        # A stream is read through once before anything is learned from it: faults are found now.
+        links = TagLinks.of(stream) if stream else None
         names = TagNames.of(
             train, options.scheme, min_count=options.min_count, check=options.head == "crf", features=options.features,
             characters=options.characters != "none", dictionary=options.dictionary, spelling=options.spelling,
-            more=stream or (),
+            links=links,
         )  # fmt: skip
-        count = sum(1 for _ in stream) if stream else len(sentences)
-        data = {"sha256": fingerprint(sentences), "sentences": count}
+        data = {"sha256": fingerprint(sentences), "sentences": links.sentences if links else len(sentences)}
         options, config, vectors = begin(options, cell, paths, data, names.tokens.symbols)
         torch.manual_seed(seed)
         model = cls(options, config, names, cell, seed)
@@ -193,19 +179,7 @@ class Tagging(Task):
 
     def render(self, prediction: TaggedText, form: str, *, probabilities: bool = False) -> str:
         """Return a prediction as text, ends of lines included: text, jsonl, conll or table."""
-        p = prediction
-        found = list(zip(p.spans, p.span_probabilities, strict=True))
-        if form == "conll":
-            return "".join(f"{a}\t{b}\n" for a, b in zip(p.tokens, p.tags, strict=True)) + "\n"
-        if form == "table":
-            return "".join(f"{p.text_of(s)}\t{s.type or 'word'}\t{q:.3f}\n" for s, q in found)
-        if form == "jsonl":
-            parts = [{"text": p.text_of(s), **s._asdict(), "probability": round(q, 6)} for s, q in found]
-            content = {"tokens": p.tokens, "tags": p.tags, "spans": parts}
-            return json.dumps(content, ensure_ascii=False) + "\n"
-        if self.segments:
-            return " ".join(p.text_of(s) + (f"/{q:.3f}" if probabilities else "") for s, q in found) + "\n"
-        return " ".join(f"{a}/{b}" for a, b in zip(p.tokens, p.tags, strict=True)) + "\n"
+        return prediction.render(form, probabilities=probabilities, segments=self.segments)
 
     @property
     def segments(self) -> bool:
@@ -215,11 +189,12 @@ class Tagging(Task):
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
         """Return accuracy, spans (conlleval's rules and strict), illegal sequences, and the baseline beside them.
 
-        sentences_also_in_training: how many were seen there word for word; they make the scores too good.
+        sentences_also_in_training: how many were seen there word for word; they make the scores too good. tokens: those
+        whose tag is known; the others have no part in any score.
 
         The baseline gives each token its most frequent tag, and is left out where the training text is gone.
         """
-        sentences = read_tagged(paths, self.options.format) if paths is not None else self._part(part)
+        sentences = _read(paths, self.options) if paths is not None else self._part(part)
         if not sentences:
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
         self.names.check(sentences)
@@ -227,7 +202,7 @@ class Tagging(Task):
         predicted = self.best_tags([s.tokens for s in sentences])
         metrics = {
             "sentences": float(len(sentences)),
-            "tokens": float(sum(len(s.tokens) for s in sentences)),
+            "tokens": float(sum(tag != UNKNOWN_TAG for s in sentences for tag in s.tags)),
             "illegal_sequences": float(sum(self.names.fault(tags) is not None for tags in predicted)),
         }
         try:
@@ -237,7 +212,9 @@ class Tagging(Task):
                 raise
             return metrics | tag_scores(sentences, predicted, scheme)
         known = (
-            {" ".join(s.tokens[a:b]) for s in train for a, b, _ in spans(s.tags, scheme)} if scheme != "none" else None
+            {" ".join(s.tokens[a:b]) for s in train for a, b, _ in spans([tag or "O" for tag in s.tags], scheme)}
+            if scheme != "none"
+            else None
         )
         metrics |= tag_scores(sentences, predicted, scheme, known)
         seen = {s.tokens for s in train}
@@ -265,8 +242,10 @@ class Tagging(Task):
 
     def observed(self, paths: Sequence[Path], rows: int, steps: int) -> tuple[nn.Module, Batch]:
         """See `Observable`."""
-        sentences = read_tagged(paths, self.options.format)[:LOOKED_THROUGH]
-        return self.network.scores, full_rows(_batch(self.names.numbered(sentences)), rows, steps)
+        whole = _batch(self.names.numbered(_read(paths, self.options)[:LOOKED_THROUGH]))
+        assert whole.targets is not None
+        targets = whole.targets.masked_fill(whole.targets == UNLABELLED, NOT_THERE)
+        return self.network.scores, full_rows(replace(whole, targets=targets), rows, steps)
 
     @torch.no_grad()
     def tag(self, rows: Sequence[Sequence[str]]) -> list[TaggedText]:
@@ -336,6 +315,8 @@ class _Training(WholeSequences):
         self._train = [] if model.stream else model.names.numbered(train)
         self._validation = model.names.numbered(validation)
         self._gold, self._elsewhere = validation, held
+        if all(not any(s.tags) for s in validation):
+            raise DataError("expected known tags in the validation part, got none: shuffle the sentences")
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         if self._model.stream is not None:
@@ -357,8 +338,8 @@ class _Training(WholeSequences):
         assert batch.targets is not None
         assert batch.lengths is not None
         outputs, _ = self.network(batch)
-        tokens = int(batch.lengths.sum())
         mask = torch.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
+        tokens = count_known(batch)
         return self._model.network.head.loss(outputs, batch.targets, mask) / tokens, tokens
 
     def steps(self, batch: Batch) -> Steps:
@@ -384,11 +365,15 @@ def _batch(sentences: Sequence[tuple[Tensor, list[int]]]) -> Batch:
 
 
 def _stream(paths: Sequence[Path], options: TaggingOptions) -> Stream[TaggedSentence] | None:
-    return stream_tagged(paths, options.format, most=options.in_memory << 20)
+    return stream_tagged(paths, options.format, most=options.in_memory << 20, unlabelled=options.unlabelled)
+
+
+def _read(paths: Sequence[Path], options: TaggingOptions) -> list[TaggedSentence]:
+    return read_tagged(paths, options.format, unlabelled=options.unlabelled)
 
 
 def _held(
     paths: Sequence[Path], options: TaggingOptions, stream: Stream[TaggedSentence] | None
 ) -> list[TaggedSentence]:
     """Return all sentences; of a stream some from everywhere: for the tokens, for measuring, for the baseline."""
-    return read_tagged(paths, options.format) if stream is None else stream.sample(_SAMPLE)
+    return _read(paths, options) if stream is None else stream.sample(_SAMPLE)

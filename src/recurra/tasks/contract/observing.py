@@ -12,12 +12,13 @@ from torch import nn
 from recurra.core import Batch
 from recurra.core.errors import ArgumentError
 
-__all__ = ["LOOKED_THROUGH", "Observable", "full_rows"]
+__all__ = ["LOOKED_THROUGH", "NOT_THERE", "Observable", "full_rows"]
 
 LOOKED_THROUGH = 2000
 """Sequences among which rows are looked for."""
 
-_IGNORED = -100
+NOT_THERE = -100
+"""The target of a step that is not looked at."""
 
 
 @runtime_checkable
@@ -32,7 +33,7 @@ class Observable(Protocol):
 def full_rows(batch: Batch, rows: int, steps: int) -> Batch:
     """Return the first rows of a batch that are `steps` long, cut there; the longest ones where there are too few.
 
-    Targets `(B,)`, one a row, stand at its last step, and are -100 (not there) before.
+    Targets `(B,)`, one a row, stand at its last step, and are `NOT_THERE` before.
     """
     if rows < 1 or steps < 2:
         raise ArgumentError(f"expected at least 1 row and 2 steps to look at, got {rows} and {steps}")
@@ -43,7 +44,7 @@ def full_rows(batch: Batch, rows: int, steps: int) -> Batch:
         raise ArgumentError(f"expected {rows} rows of at least 2 steps to look at, the longest are of {shortest}")
     targets = batch.targets
     if targets is not None and targets.dim() == 1:
-        told = torch.full((len(chosen), shortest), _IGNORED)
+        told = torch.full((len(chosen), shortest), NOT_THERE)
         told[:, -1] = targets[chosen]
         return Batch(batch.inputs[chosen, :shortest], told)
     return Batch(batch.inputs[chosen, :shortest], None if targets is None else targets[chosen, :shortest])

@@ -12,7 +12,8 @@ from recurra.tasks.text.pretrained import (
     vectors_of,
     vectors_record,
 )
-from recurra.tasks.text.tagger import Tagger
+from recurra.tasks.text.tagged_text import TaggedText
+from recurra.tasks.text.tagger import Tagger, count_known
 
 __all__ = [
     "Answers",
@@ -21,10 +22,12 @@ __all__ = [
     "ManyLabels",
     "ManyLabelsText",
     "OneLabel",
+    "TaggedText",
     "Tagger",
     "TextOptions",
     "begin",
     "check_origin",
+    "count_known",
     "fingerprint",
     "learned_table",
     "make_classifier",

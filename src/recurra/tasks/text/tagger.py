@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps
 from recurra.core.errors import ArgumentError
 from recurra.data import Span, legal
 from recurra.data.tag_names import TagNames
-from recurra.heads import CRF, Softmax
+from recurra.heads import CRF, UNLABELLED, Softmax
 from recurra.layers import Recurrent
 from recurra.networks import (
     ColumnEmbedding,
@@ -27,7 +28,7 @@ from recurra.networks import (
 from recurra.tasks.contract import starting_anew
 from recurra.tasks.text.pretrained import learned_table
 
-__all__ = ["Tagger"]
+__all__ = ["Tagger", "count_known"]
 
 _SPAN_SIZE = 10
 """Numbers of the vector that tells of a span in the dictionary."""
@@ -92,8 +93,8 @@ class Tagger(nn.Module):
                 "the head crf scores whole sentences, and every learning rule but bptt needs a loss at each step by "
                 "itself: give --head softmax, or --learning bptt"
             )
-        assert batch.lengths is not None
-        return Steps(self.scores, replace(batch, resets=starting_anew(batch)), self.head.loss, int(batch.lengths.sum()))
+        anew = replace(batch, resets=starting_anew(batch))
+        return Steps(self.scores, anew, self.head.loss, count_known(batch))
 
     def probabilities(
         self, outputs: Tensor, tags: Tensor, found: Sequence[Span]
@@ -106,6 +107,14 @@ class Tagger(nn.Module):
             return tuple(own.tolist()), tuple(float(own[s.start : s.end].prod()) for s in found)
         (own,), (links,) = (part.tolist() for part in self.head.along(outputs, tags[None]))
         return tuple(own), tuple(math.prod(links[s.start : s.end - 1]) * own[s.end - 1] for s in found)
+
+
+def count_known(batch: Batch) -> int:
+    """Return how many tokens of a batch have a tag that is known, at least one."""
+    assert batch.targets is not None
+    assert batch.lengths is not None
+    inside = torch.arange(batch.targets.shape[1]) < batch.lengths[:, None]
+    return max(1, int((inside & (batch.targets != UNLABELLED)).sum()))
 
 
 def _composer(
