@@ -256,7 +256,7 @@ class _Emitter:
         dims = loops(group.shape)
         inner_dim = dims[-1][0] if dims else -1
         add = group.values[0].op == "sum"
-        neutral = "R(0)" if add else "R(-INFINITY)"
+        neutral = "R(0)" if add else "-R(__builtin_inf())"
         combine = "{0} = {0} + {1};" if add else "{0} = L::maximum({0}, {1});"
         kept = [d for d in dims if d[0] not in reduced]
         inside = [d for d in dims if d[0] in reduced]

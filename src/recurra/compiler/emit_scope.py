@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -181,8 +182,10 @@ class Scope:
         x = float(number)
         if varies(x):
             return f"L::one(R({int(x)}))"
-        text = "NAN" if x != x else "INFINITY" if x == float("inf") else "-INFINITY" if x == -float("inf") else repr(x)
-        return f"L::one(R({text}))"
+        if x != x:
+            return 'L::one(R(__builtin_nan("")))'
+        infinite = "-__builtin_inf()" if x < 0 else "__builtin_inf()"
+        return f"L::one(R({infinite if math.isinf(x) else repr(x)}))"
 
 
 def counted(function: str, m: str, arguments: str) -> str:

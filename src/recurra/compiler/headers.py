@@ -16,7 +16,7 @@ from pathlib import Path
 __all__ = ["RUNTIME", "clear_headers", "headers", "prepared"]
 
 RUNTIME = "runtime.h"
-"""The header that includes all the others."""
+"""The header that kernels include; it includes the others, but for `products.h`, which has a library to itself."""
 
 _FOLDER = Path(__file__).with_name("runtime")
 _MOST = 3

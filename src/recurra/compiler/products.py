@@ -27,7 +27,6 @@ from torch import Tensor
 
 from recurra.compiler.build import build, target
 from recurra.compiler.errors import Unsupported
-from recurra.compiler.headers import RUNTIME
 from recurra.compiler.ir import Value, topological
 from recurra.compiler.words import Address, Words
 
@@ -258,7 +257,7 @@ _building = threading.Lock()
 def _library(dtype: torch.dtype) -> Any:
     real = "float" if dtype == torch.float32 else "double"
     text = (
-        f'#define RECURRA_VECTOR_BYTES {target().vector_bytes}\n#include "{RUNTIME}"\n'
+        f'#define RECURRA_VECTOR_BYTES {target().vector_bytes}\n#include "products.h"\n'
         f'extern "C" void products(const int64_t* words) {{ recurra::run_products<{real}>(words); }}\n'
     )
     run: Any = build(text).library.products

@@ -78,7 +78,7 @@ template <class R> struct Lanes {
         Part x[PARTS], y[PARTS];
         __builtin_memcpy(x, &a, sizeof a);
         __builtin_memcpy(y, &b, sizeof b);
-        unroll<PARTS>([&](auto i) RECURRA_LAMBDA { x[i] = f(x[i], y[i]); });
+        [&]<int... I>(Indices<I...>) RECURRA_LAMBDA { ((x[I] = f(x[I], y[I])), ...); }(upto<PARTS>);
         __builtin_memcpy(&a, x, sizeof a);
         return a;
     }
@@ -88,7 +88,9 @@ template <class R> struct Lanes {
         Share z[PARTS];
         __builtin_memcpy(x, &a, sizeof a);
         __builtin_memcpy(y, &b, sizeof b);
-        unroll<PARTS>([&](auto i) RECURRA_LAMBDA { z[i] = __builtin_convertvector((Part)f(x[i], y[i]), Share); });
+        [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+            ((z[I] = __builtin_convertvector((Part)f(x[I], y[I]), Share)), ...);
+        }(upto<PARTS>);
         M m;
         __builtin_memcpy(&m, z, sizeof m);
         return m;
@@ -147,7 +149,7 @@ template <class R> struct Lanes {
         return by_parts(a, b, [](Part x, Part y) RECURRA_LAMBDA { return x - divided(x, y) * y; });
     }
     RECURRA_INLINE V pow(V a, V b) {
-        for (int i = 0; i < N; i++) a[i] = std::pow(a[i], b[i]);
+        for (int i = 0; i < N; i++) a[i] = libm::pow(a[i], b[i]);
         return a;
     }
 

@@ -15,7 +15,9 @@ template <class R> inline constexpr bool SINGLE = sizeof(R) == 4;
 // c[0] + c[1] x + c[2] x^2 + ...
 template <Real V, int N> RECURRA_INLINE V polynomial(V x, const double (&c)[N]) {
     V p = splat<V>(Element<V>(c[N - 1]));
-    unroll<N - 1>([&](auto i) RECURRA_LAMBDA { p = fma(p, x, splat<V>(Element<V>(c[N - 2 - i]))); });
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+        ((p = fma(p, x, splat<V>(Element<V>(c[N - 2 - I])))), ...);
+    }(upto<N - 1>);
     return p;
 }
 
@@ -180,8 +182,8 @@ template <Real V, class F> RECURRA_INLINE V each_lane(V x, F f) {
     for (int i = 0; i < lanes_of<V>; i++) x[i] = f(x[i]);
     return x;
 }
-template <Real V> RECURRA_INLINE V sin(V x) { return each_lane(x, [](auto a) { return std::sin(a); }); }
-template <Real V> RECURRA_INLINE V cos(V x) { return each_lane(x, [](auto a) { return std::cos(a); }); }
+template <Real V> RECURRA_INLINE V sin(V x) { return each_lane(x, [](auto a) { return libm::sin(a); }); }
+template <Real V> RECURRA_INLINE V cos(V x) { return each_lane(x, [](auto a) { return libm::cos(a); }); }
 
 // x to a power that is the same for all lanes; small whole powers and roots take a few instructions
 template <Real V> RECURRA_INLINE V pow(V x, double power) {
@@ -194,14 +196,14 @@ template <Real V> RECURRA_INLINE V pow(V x, double power) {
     if (power == 0.5) return sqrt(x + R(0));  // + 0: the power of -0 is +0
     if (power == -0.5) return rsqrt(x + R(0));
     if (power == -1) return reciprocal(x);
-    return each_lane(x, [=](auto a) { return R(std::pow(a, R(power))); });
+    return each_lane(x, [=](auto a) { return R(libm::pow(a, R(power))); });
 }
 
 // As torch's, the remainder has the divisor's sign and the quotient is rounded down.
 template <class R> RECURRA_INLINE R remainder_of(R a, R b) {
     R r;
     if constexpr (std::is_integral_v<R>) r = a % b;
-    else r = std::fmod(a, b);
+    else r = libm::fmod(a, b);
     return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 template <class V> RECURRA_INLINE V remainder(V a, V b) {
@@ -216,8 +218,8 @@ template <class V> RECURRA_INLINE V floor_divide(V a, V b) {
         } else if (b[i] == 0) {
             a[i] = a[i] / b[i];
         } else {  // the quotient of what is left is whole but for rounding
-            const R q = (a[i] - remainder_of(a[i], b[i])) / b[i], whole = std::floor(q);
-            a[i] = q == 0 ? std::copysign(R(0), a[i] / b[i]) : q - whole > R(0.5) ? whole + 1 : whole;
+            const R q = (a[i] - remainder_of(a[i], b[i])) / b[i], whole = libm::floor(q);
+            a[i] = q == 0 ? libm::copysign(R(0), a[i] / b[i]) : q - whole > R(0.5) ? whole + 1 : whole;
         }
     }
     return a;

@@ -35,39 +35,40 @@ inline constexpr long BROAD = 512;                         // columns that are p
 template <class R> inline constexpr int WIDE = 2 * LANES<R>;
 }  // namespace product
 
-// M rows by two vectors of columns. The left side lies k by k (`Packed`), or row by row, `down` numbers apart.
+// M rows by two vectors of columns. The left side lies k by k (`Packed`) or row by row, `stride` numbers apart.
 template <class R, int M, bool Packed>
-static inline void multiply(const R* a, long down, const R* panel, long K, R* z) {
-    using V = Vec<R>;
-    constexpr int N = LANES<R>;
+static inline void multiply(const R* a, long stride, const R* panel, long K, R* z) {
+    constexpr int N = LANES<R>, SUMS = M * 2;
     constexpr int S = M >= 4 ? 1 : M >= 2 ? 2 : 4;  // sums in several sets hide how long an addition takes
-    V c[S][M][2] = {};
-    const R* row[M];
-    unroll<M>([&](auto m) RECURRA_LAMBDA { row[m] = a + m * down; });
-    const auto at = [&](auto m, long k) RECURRA_LAMBDA { return splat<V>(Packed ? a[k * M + m] : row[m][k]); };
-    const auto step = [&](auto s, long k) RECURRA_LAMBDA {
-        const V left = load(panel + k * 2 * N), right = load(panel + k * 2 * N + N);
-        unroll<M>([&](auto m) RECURRA_LAMBDA {
-            const V x = at(m, k);
-            c[s][m][0] = fma(x, left, c[s][m][0]);
-            c[s][m][1] = fma(x, right, c[s][m][1]);
-        });
+    Vec<R> c[S * SUMS] = {};
+    const auto at = [&](int m, long k) RECURRA_LAMBDA { return Packed ? a[k * stride + m] : a[m * stride + k]; };
+    const auto step = [&]<int... I>(Indices<I...>, long k) RECURRA_LAMBDA {
+        ((c[I] = fma(splat<Vec<R>>(at(I % SUMS / 2, k + I / SUMS)), load(panel + ((k + I / SUMS) * 2 + I % 2) * N), c[I])),
+         ...);
     };
     long k = 0;
-    for (; k + S <= K; k += S) unroll<S>([&](auto s) RECURRA_LAMBDA { step(s, k + s); });
-    for (; k < K; k++) step(std::integral_constant<int, 0>{}, k);
-    unroll<M>([&](auto m) RECURRA_LAMBDA { unroll<2>([&](auto e) RECURRA_LAMBDA {
-        V t = c[0][m][e];
-        unroll<S - 1>([&](auto s) RECURRA_LAMBDA { t += c[s + 1][m][e]; });
-        store(z + (m * 2 + e) * N, t);
-    }); });
+    for (; k + S <= K; k += S) step(upto<S * SUMS>, k);
+    for (; k < K; k++) step(upto<SUMS>, k);
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+        if constexpr (S > 1) ((c[I] += c[I + SUMS]), ...);
+        if constexpr (S > 2) ((c[I] += c[I + 2 * SUMS], c[I] += c[I + 3 * SUMS]), ...);
+        (store(z + I * N, c[I]), ...);
+    }(upto<SUMS>);
 }
 
+// The same for any number of rows, by tiles of a few heights: each height takes the compiler's time.
 template <class R, bool Packed>
 static inline void multiply(long rows, const R* a, long down, const R* panel, long K, R* z) {
-    unroll<product::TALL>([&](auto m) RECURRA_LAMBDA {
-        if (rows == m + 1) multiply<R, m + 1, Packed>(a, down, panel, K, z);
-    });
+    const long stride = Packed ? rows : down;
+    const auto tiles = [&]<int M>(Indices<M>) RECURRA_LAMBDA {
+        for (; rows >= M; rows -= M, a += M * (Packed ? 1 : down), z += M * product::WIDE<R>)
+            multiply<R, M, Packed>(a, stride, panel, K, z);
+    };
+    tiles(Indices<product::TALL>{});
+    if constexpr (product::TALL > 8) tiles(Indices<8>{});
+    tiles(Indices<4>{});
+    tiles(Indices<2>{});
+    tiles(Indices<1>{});
 }
 
 // Brings rows of a left side together k by k; `awake` says which k, if not all from k0 on.

@@ -1,6 +1,5 @@
-// All of the runtime: what every kernel includes, so that one precompiled header serves all of them.
+// What every kernel includes, in one piece, so that it is precompiled once for all of them.
 #pragma once
 
 #include "lanes.h"
-#include "products.h"
 #include "tiles.h"

@@ -9,10 +9,12 @@
 // A tail never reads or writes memory beyond its n lanes; lanes that are not loaded are zero.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
+#include <stdint.h>
+
 #include <type_traits>
 #include <utility>
+
+#include "libm.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -62,13 +64,13 @@ template <class V> inline constexpr int lanes_of = int(sizeof(V) / sizeof(Elemen
 template <class V> concept Real = std::is_same_v<V, Vec<float>> || std::is_same_v<V, Vec<double>>;
 
 // ---- unrolling -------------------------------------------------------------------------------------------------
-// unroll<N>(f) calls f with the integral constants 0 .. N-1. A loop with "#pragma GCC unroll" is unrolled too late for
-// arrays of vectors to be split into registers: accumulators then go through the stack on every turn.
+// What is to be unrolled is a fold over the indices 0 .. N-1, which a lambda takes as one argument:
+//     [&]<int... I>(Indices<I...>) RECURRA_LAMBDA { ((v[I] = ...), ...); }(upto<N>);
+// A loop with "#pragma GCC unroll" is unrolled too late for arrays of vectors to be split into registers: accumulators
+// then go through the stack on every turn. A function for every index doubles a kernel's time in the compiler.
 
-template <class F, int... I> RECURRA_INLINE void unroll_over(F&& f, std::integer_sequence<int, I...>) {
-    (f(std::integral_constant<int, I>{}), ...);
-}
-template <int N, class F> RECURRA_INLINE void unroll(F&& f) { unroll_over(f, std::make_integer_sequence<int, N>{}); }
+template <int... I> using Indices = std::integer_sequence<int, I...>;
+template <int N> inline constexpr std::make_integer_sequence<int, N> upto{};
 
 // ---- making, loading, storing ----------------------------------------------------------------------------------
 
@@ -231,7 +233,7 @@ template <Real V> RECURRA_INLINE V sqrt(V x) {
     else return (V)_mm_sqrt_pd((__m128d)x);
 #else
     V y{};
-    for (int i = 0; i < lanes_of<V>; i++) y[i] = std::sqrt(x[i]);
+    for (int i = 0; i < lanes_of<V>; i++) y[i] = libm::sqrt(x[i]);
     return y;
 #endif
 }
@@ -254,7 +256,7 @@ template <Real V> RECURRA_INLINE V trunc(V x) { return copysign(floor(abs(x)), x
 
 template <class V, class F> RECURRA_INLINE Element<V> fold_lanes(V v, F f) {
     Element<V> r = v[0];
-    unroll<lanes_of<V> - 1>([&](auto i) RECURRA_LAMBDA { r = f(r, v[i + 1]); });
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA { ((r = f(r, v[I + 1])), ...); }(upto<lanes_of<V> - 1>);
     return r;
 }
 template <class V> RECURRA_INLINE bool any_bits(V v) {

@@ -18,46 +18,45 @@ RECURRA_INLINE void tile(const R* const* a, const R* panel, long low, long high,
     // Few accumulators would leave the multipliers waiting for their own results: k is then dealt out to several sets.
     constexpr int S = M * E >= 8 ? 1 : (M * E >= 4 ? 2 : 4);
     constexpr int index[A] = {Index...};
-    V c[S][M][E];
-    unroll<S>([&](auto s) RECURRA_LAMBDA { unroll<M>([&](auto m) RECURRA_LAMBDA { unroll<E>([&](auto e) RECURRA_LAMBDA {
-        if constexpr (s == 0 && !(Fresh >> (e / C) & 1)) c[s][m][e] = load(z + ((m * Slots + index[e / C]) * C + e % C) * N);
-        else c[s][m][e] = V{};
-    }); }); });
+    constexpr int ME = M * E;
+    const auto at = [](int i) constexpr { return ((i / E % M * Slots + index[i % E / C]) * C + i % C) * N; };
+    V c[S * ME];
     const R* row[M];
-    unroll<M>([&](auto m) RECURRA_LAMBDA { row[m] = a[m]; });
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+        ((c[I] = I < ME && !(Fresh >> (I % E / C) & 1) ? load(z + at(I)) : V{}), ...);
+    }(upto<S * ME>);
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA { ((row[I] = a[I]), ...); }(upto<M>);
     const R* w = panel + low * E * N;
     long k = low;
-    for (; k + S <= high; k += S, w += S * E * N)
-        unroll<S>([&](auto s) RECURRA_LAMBDA {
-            V x[M];
-            unroll<M>([&](auto m) RECURRA_LAMBDA { x[m] = splat<V>(row[m][k + s]); });
-            unroll<E>([&](auto e) RECURRA_LAMBDA {
-                const V y = load(w + (s * E + e) * N);
-                unroll<M>([&](auto m) RECURRA_LAMBDA { c[s][m][e] = fma(x[m], y, c[s][m][e]); });
-            });
-        });
+    for (; k + S <= high; k += S, w += S * E * N) {
+        V x[S * M];
+        [&]<int... I>(Indices<I...>) RECURRA_LAMBDA { ((x[I] = splat<V>(row[I % M][k + I / M])), ...); }(upto<S * M>);
+        [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {  // all rows by one vector of the panel, then by the next
+            ((c[I / ME * ME + I % M * E + I % ME / M] =
+                  fma(x[I / ME * M + I % M], load(w + I / M * N), c[I / ME * ME + I % M * E + I % ME / M])), ...);
+        }(upto<S * ME>);
+    }
     for (; k < high; k++, w += E * N)
-        unroll<E>([&](auto e) RECURRA_LAMBDA {
-            const V y = load(w + e * N);
-            unroll<M>([&](auto m) RECURRA_LAMBDA { c[0][m][e] = fma(splat<V>(row[m][k]), y, c[0][m][e]); });
-        });
-    unroll<M>([&](auto m) RECURRA_LAMBDA { unroll<E>([&](auto e) RECURRA_LAMBDA {
-        V t = c[0][m][e];
-        unroll<S - 1>([&](auto s) RECURRA_LAMBDA { t += c[s + 1][m][e]; });
-        store(z + ((m * Slots + index[e / C]) * C + e % C) * N, t);
-    }); });
+        [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+            ((c[I % M * E + I / M] = fma(splat<V>(row[I % M][k]), load(w + I / M * N), c[I % M * E + I / M])), ...);
+        }(upto<ME>);
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+        if constexpr (S > 1) ((c[I] += c[I + ME]), ...);
+        if constexpr (S > 2) ((c[I] += c[I + 2 * ME], c[I] += c[I + 3 * ME]), ...);
+        (store(z + at(I), c[I]), ...);
+    }(upto<ME>);
 }
 
 // The same for a number of rows that is known at run time only: at most Most.
 template <class R, int C, int Slots, int Most, unsigned Fresh, int... Index>
 static inline void tiles(int rows, const R* const* a, const R* panel, const int64_t* range, R* z) {
-    unroll<Most>([&](auto m) RECURRA_LAMBDA {
-        if (rows == m + 1) tile<R, C, Slots, m + 1, Fresh, Index...>(a, panel, range[0], range[1], z);
-    });
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+        ((rows == I + 1 ? tile<R, C, Slots, I + 1, Fresh, Index...>(a, panel, range[0], range[1], z) : void()), ...);
+    }(upto<Most>);
 }
 
 // Lanes of a and b in turn, the lower halves of both or the upper ones.
-template <bool upper, class V, int... I> RECURRA_INLINE V zip(V a, V b, std::integer_sequence<int, I...>) {
+template <bool upper, class V, int... I> RECURRA_INLINE V zip(V a, V b, Indices<I...>) {
     constexpr int N = sizeof...(I), from = upper ? N / 2 : 0;
 #if defined(__clang__)
     return __builtin_shufflevector(a, b, (from + I / 2 + (I % 2) * N)...);
@@ -69,11 +68,10 @@ template <bool upper, class V, int... I> RECURRA_INLINE V zip(V a, V b, std::int
 template <int Rounds, class V, int N = lanes_of<V>> RECURRA_INLINE void transpose(V (&v)[N]) {
     if constexpr (Rounds > 1) {
         V next[N];
-        unroll<N / 2>([&](auto i) RECURRA_LAMBDA {
-            next[2 * i] = zip<false>(v[i], v[i + N / 2], std::make_integer_sequence<int, N>{});
-            next[2 * i + 1] = zip<true>(v[i], v[i + N / 2], std::make_integer_sequence<int, N>{});
-        });
-        unroll<N>([&](auto i) RECURRA_LAMBDA { v[i] = next[i]; });
+        [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+            ((next[I] = zip<I % 2>(v[I / 2], v[I / 2 + N / 2], upto<N>)), ...);
+            ((v[I] = next[I]), ...);
+        }(upto<N>);
         transpose<Rounds / 2>(v);
     }
 }
@@ -95,9 +93,11 @@ static void pack_columns(const R* w, long down, long right, long K, long width, 
         else if (columns == N && down == 1)
             for (; k + N <= K; k += N) {
                 Vec<R> v[N];
-                unroll<N>([&](auto i) RECURRA_LAMBDA { v[i] = load(w + (u0 + i) * right + k); });
-                transpose<N>(v);
-                unroll<N>([&](auto i) RECURRA_LAMBDA { store(to + (k + i) * line + u0, v[i]); });
+                [&]<int... I>(Indices<I...>) RECURRA_LAMBDA {
+                    ((v[I] = load(w + (u0 + I) * right + k)), ...);
+                    transpose<N>(v);
+                    (store(to + (k + I) * line + u0, v[I]), ...);
+                }(upto<N>);
             }
         for (; k < K; k++)
             for (long u = 0; u < N; u++) to[k * line + u0 + u] = u < columns ? w[k * down + (u0 + u) * right] : R(0);
