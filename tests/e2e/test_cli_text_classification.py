@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from command import assert_same_end, call, refused
 
 import recurra
@@ -58,6 +59,17 @@ def test_probabilities_are_calibrated_on_the_validation_part(model: Path, tmp_pa
     copied = ModelFolder.open(shutil.copytree(model, tmp_path / "copy"))
     copied.write_vocabulary({**copied.read_vocabulary(), "temperature": -1.0})
     assert "has no temperature" in refused("predict", copied.path, "--text", "a")
+
+
+def test_the_validation_loss_is_that_of_calibrated_answers(model: Path) -> None:
+    classifier = recurra.load(model)
+    assert isinstance(classifier, TextClassification)
+    trainable = classifier.trainable()
+    with torch.no_grad():
+        before = trainable.validate()["val_loss"]
+        for parameter in classifier.network.readout.parameters():
+            parameter *= 3  # Three times as sure, of the same answers.
+        assert trainable.validate()["val_loss"] == pytest.approx(before, rel=1e-4)
 
 
 def test_predictions_are_probabilities_and_alone_as_among_others(model: Path) -> None:

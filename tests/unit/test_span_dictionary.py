@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from recurra.core.errors import CorruptError
+from recurra.core.errors import CorruptError, DataError
 from recurra.data import TaggedSentence, sample_path
-from recurra.data.span_dictionary import SpanDictionary
+from recurra.data.span_dictionary import SpanDictionary, read_lexicon
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_schemes import Scheme
 from recurra.tasks.tagging import Tagging, TaggingOptions
@@ -67,6 +69,36 @@ def test_the_network_reads_them() -> None:
     rows[:, 1:] = 0
     assert not with_it.equal(model.network.scores.embed(rows))
     assert len(model.predict(known).tags) == len(known)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "found"),
+    [("bc 3 nz\nabc\t7\nd 2 n\n", "ab c", [3, 2, 0]), ("c d\tLOC\n\nx y z\n", "ab c d", [0, 2, 0])],
+)
+def test_words_are_known_from_a_list_too(tmp_path: Path, text: str, sentence: str, found: list[int]) -> None:
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
+    lines = read_lexicon(tmp_path / "list.txt")
+    tokens = tuple(sentence.replace(" ", "")) if found[0] else tuple(sentence.split())
+    names = TagNames.of([TaggedSentence(tokens, ("S",) * 3)], "bmes", min_count=1, check=True, lexicon=lines)
+    assert names.encode(tokens)[:, 1].tolist() == found
+    assert names.encode(tokens).shape == (3, 4)
+    assert TagNames.from_json(names.to_json()) == names
+
+
+def test_a_tagger_reads_a_list_and_notes_which(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    found: list[str] = []
+    for text in ("他说\n", "他说\n的确\n"):
+        path.write_text(text, encoding="utf-8")
+        options = TaggingOptions(lexicon=str(path), features=False, hidden_size=4, embedding_size=4, head="softmax")
+        model = Tagging.prepare(options, [sample_path("tiny-words")])
+        found.append(model.config["data"]["lexicon"])
+        assert model.names.lexicon.encode("的确")[0][0] == (2 if "的确" in text else 0)
+        assert model.config["options"]["lexicon"] == str(path)
+    assert found[0] != found[1]
+    path.write_text("\n \n", encoding="utf-8")
+    with pytest.raises(DataError, match="a word or name a line"):
+        read_lexicon(path)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The spans (words, names) that training met, looked up in a sentence: a token's features beside itself."""
+"""Known spans (words, names), looked up in a sentence: a token's features beside itself; and lists of them in files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast, final
 
-from recurra.core.errors import CorruptError
+from recurra.core.errors import CorruptError, DataError
 from recurra.data.labelled_text import UNKNOWN_TAG, TaggedSentence
 from recurra.data.tag_schemes import Scheme, spans
+from recurra.data.text import read_documents
 
-__all__ = ["SpanDictionary"]
+__all__ = ["SpanDictionary", "read_lexicon"]
 
 _OFTEN = 2
 """A span is known from so many sentences on. What one sentence alone taught would always be known while learning, and
@@ -25,17 +27,30 @@ _LONGEST = 6
 _BETWEEN = "\t"
 
 
+def read_lexicon(path: str | Path) -> list[str]:
+    """Return the lines of a list of words or names, without empty ones.
+
+    A span stands at the beginning of its line. What follows a tab is left out, and in a list for text that is read by
+    characters what follows any blank (`TagNames.of`), since dictionaries of segmenters have counts and tags there.
+    Raises DataError for a file without a line.
+    """
+    lines = [line for line in read_documents([path])[0].text.split("\n") if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: expected a word or name a line, got none: name another")
+    return lines
+
+
 @final
 @dataclass(frozen=True)
 class SpanDictionary:
-    """The spans of at least two tokens that two sentences of training have, each with the type it had most often.
+    """The spans of at least two tokens that are known: each with a type, if spans have types.
 
     Every token gets three numbers: of the longest known span that begins with it, of the longest that ends with it, and
     of the longest that goes on through it; a number tells the type and the length, 0 that there is none. Source: the
-    features of Zhang, Liu and Fu (2018), "Neural Networks Incorporating Dictionaries for Chinese Word Segmentation",
-    whose dictionary comes from elsewhere; of the longest spans alone, and of types.
+    features of Zhang, Liu and Fu (2018), "Neural Networks Incorporating Dictionaries for Chinese Word Segmentation"; of
+    the longest spans alone, and of types.
 
-    Immutable; made by `of` from the training part, or `from_json`.
+    Immutable; made by `of` from the training part, by `listed` from elsewhere, or by `from_json`.
     """
 
     types: tuple[str, ...] = ()
@@ -43,7 +58,10 @@ class SpanDictionary:
 
     @classmethod
     def of(cls, sentences: Iterable[TaggedSentence], scheme: Scheme) -> SpanDictionary:
-        """Collect the spans of some sentences; those with unknown tags are passed over."""
+        """Collect the spans that two sentences have, each with the type it had most often.
+
+        Sentences with unknown tags are passed over.
+        """
         seen, kinds = Counter[str](), dict[str, Counter[str]]()
         for s in sentences:
             if UNKNOWN_TAG in s.tags:
@@ -55,6 +73,11 @@ class SpanDictionary:
         known = {text: min(kinds[text], key=lambda kind: (-kinds[text][kind], kind)) for text in sorted(seen)}
         types = tuple(sorted(set(known.values())))
         return cls(types, {text: types.index(kind) for text, kind in known.items() if seen[text] >= _OFTEN})
+
+    @classmethod
+    def listed(cls, spans: Iterable[Sequence[str]]) -> SpanDictionary:
+        """Take spans as they are listed, each as its tokens; all of one type."""
+        return cls(("",), {_BETWEEN.join(tokens): 0 for tokens in spans if len(tokens) >= _SHORTEST})
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, cast, final
 
@@ -37,7 +37,7 @@ class TagNames:
     """The tokens, the tags, their scheme, and the unit: `characters`, `words` (as `split_words` cuts) or `blanks`.
 
     features: what else is known of each token; spelling: how it is looked up; characters: theirs, where words are
-    composed of them, else None; dictionary: the spans that are looked up.
+    composed of them, else None; dictionary: the spans of training that are looked up; lexicon: those of elsewhere.
 
     Immutable; made by `of` or `from_json`.
     """
@@ -50,6 +50,7 @@ class TagNames:
     spelling: Spelling = _AS_IT_IS
     characters: SymbolTable | None = None
     dictionary: SpanDictionary = _NO_DICTIONARY
+    lexicon: SpanDictionary = _NO_DICTIONARY
 
     @classmethod
     def of(
@@ -62,14 +63,16 @@ class TagNames:
         features: bool = False,
         characters: bool = False,
         dictionary: bool = False,
+        lexicon: Sequence[str] = (),
         spelling: Spelling = _AS_IT_IS,
         links: TagLinks | None = None,
     ) -> TagNames:
         """Collect them from the training part; check: raise DataError for a sentence that is illegal in its scheme.
 
         features: whether to collect the features of the tokens too: of characters pairs, of words how they are spelled;
-        characters: whether to number the characters of words; dictionary: whether to collect the spans; links: the tags
-        of all sentences, where these are only some of them, since there may be too many for memory.
+        characters: whether to number the characters of words; dictionary: whether to collect the spans;
+        lexicon: lines of known spans (`read_lexicon`); links: the tags of all sentences, where these are only some of
+        them, since there may be too many for memory.
         """
         links = TagLinks.of(sentences) if links is None else links
         if not links.tags:
@@ -86,6 +89,7 @@ class TagNames:
         _check_tags(links, scheme)
         known = SpanDictionary.of(sentences, scheme) if dictionary and scheme != "none" else _NO_DICTIONARY
         names = cls(table, tags, scheme, unit, features_of, spelling, letters, known)
+        names = replace(names, lexicon=names._listed(lexicon)) if lexicon else names
         for link, (place, at) in links.links.items() if check else ():
             if not names.possible(link):
                 fault = _fault(link, at, scheme)
@@ -104,7 +108,7 @@ class TagNames:
         Where words are composed, twenty columns more: the characters' numbers, from 1 for an unknown one; 0: no more.
         """
         own = self.tokens.encode(tokens if self.spelling == _AS_IT_IS else map(self.spelling, tokens))
-        more = [*self.features.encode(tokens), *self.dictionary.encode(tokens)]
+        more = [*self.features.encode(tokens), *self.dictionary.encode(tokens), *self.lexicon.encode(tokens)]
         if self.characters is not None:
             n = _WORD_ENDS
             ends = [token if len(token) <= 2 * n else token[:n] + token[-n:] for token in tokens]
@@ -157,6 +161,7 @@ class TagNames:
             "spelling": asdict(self.spelling),
             "characters": None if self.characters is None else self.characters.to_json(),
             "dictionary": self.dictionary.to_json(),
+            "lexicon": self.lexicon.to_json(),
         }
 
     @classmethod
@@ -169,13 +174,18 @@ class TagNames:
         features = TokenFeatures.from_json(data.get("features"))
         spelling = Spelling.from_json(data.get("spelling", {}))
         letters = None if data.get("characters") is None else SymbolTable.from_json(data["characters"])
-        table, known = SymbolTable.from_json(data.get("symbols")), SpanDictionary.from_json(data.get("dictionary"))
-        names = cls(table, tuple(cast("list[str]", tags)), scheme, unit, features, spelling, letters, known)
+        table = SymbolTable.from_json(data.get("symbols"))
+        looked_up = [SpanDictionary.from_json(data.get(name)) for name in ("dictionary", "lexicon")]
+        names = cls(table, tuple(cast("list[str]", tags)), scheme, unit, features, spelling, letters, *looked_up)
         try:
             legal(names.tags, names.scheme)
         except DataError as error:
             raise CorruptError(f"vocabulary: {error}: the file is damaged or foreign") from error
         return names
+
+    def _listed(self, lines: Iterable[str]) -> SpanDictionary:
+        ends = None if self.unit == "characters" else "\t"
+        return SpanDictionary.listed(self.tokenise(line.split(ends, 1)[0]) for line in lines)
 
     @cached_property
     def _at(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from recurra.core.errors import ArgumentError, DataError
 from recurra.data import UNKNOWN_TAG, TaggedSentence, read_tagged, spans
 from recurra.data.labelled_text import stream_tagged
 from recurra.data.ragged_batches import batch_order, padded
+from recurra.data.span_dictionary import read_lexicon
 from recurra.data.split import in_order
 from recurra.data.streamed import Stream
 from recurra.data.tag_links import TagLinks
@@ -69,6 +70,7 @@ class TaggingOptions(TextOptions):
     features: bool = option(True, "inputs too: of characters the pairs with their neighbours, of words the spelling")
     unlabelled: str = option("", "the mark of tokens whose tag is not known: '?', say; any tag may stand there")
     dictionary: bool = option(False, "inputs too: which known spans (words, names) begin, end and go on at a token")
+    lexicon: str = option("", "file of known words or names, one a line (a segmenter's dictionary), looked up likewise")
     characters: Literal["none", "rnn", "cnn"] = option(
         "none", "compose words of their characters too, by the cell in both directions or by filters: none, rnn or cnn"
     )
@@ -112,6 +114,7 @@ class Tagging(Task):
     ) -> Self:
         """Read the sentences, number the tokens and tags of the training part, and build the network."""
         cell = choose_cell(options.cell, cells)
+        listed = read_lexicon(options.lexicon) if options.lexicon else []
         stream = _stream(paths, options)
         sentences = _held(paths, options, stream)
         train = in_order(sentences, validation=options.validation, test=options.test)["train"]
@@ -120,9 +123,13 @@ class Tagging(Task):
         names = TagNames.of(
             train, options.scheme, min_count=options.min_count, check=options.head == "crf", features=options.features,
             characters=options.characters != "none", dictionary=options.dictionary, spelling=options.spelling,
-            links=links,
+            lexicon=listed, links=links,
         )  # fmt: skip
-        data = {"sha256": fingerprint(sentences), "sentences": links.sentences if links else len(sentences)}
+        count = links.sentences if links else len(sentences)
+        data: dict[str, Any] = {"sha256": fingerprint(sentences), "sentences": count}
+        if listed:
+            options = replace(options, lexicon=str(Path(options.lexicon).absolute()))
+            data["lexicon"] = fingerprint([(line,) for line in listed])
         options, config, vectors = begin(options, cell, paths, data, names.tokens.symbols)
         torch.manual_seed(seed)
         model = cls(options, config, names, cell, seed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
-from recurra.data import LabelledText, read_labelled
-from recurra.data.labelled_documents import stream_labelled
+from recurra.data import LabelledText
 from recurra.data.ragged_batches import batch_order, padded
-from recurra.data.stratified import rarest_label, stratified
 from recurra.data.streamed import Stream
 from recurra.data.text_units import TextUnits
 from recurra.data.word_vectors import WordVectors
@@ -30,7 +28,6 @@ from recurra.tasks.contract import (
     check_size,
     choose_cell,
     full_rows,
-    option,
     read_options,
     recall_cell,
 )
@@ -41,7 +38,7 @@ from recurra.tasks.text import (
     ManyLabels,
     ManyLabelsText,
     OneLabel,
-    TextOptions,
+    TextClassificationOptions,
     begin,
     check_origin,
     fingerprint,
@@ -55,41 +52,6 @@ from recurra.tasks.text import (
 __all__ = ["ClassifiedText", "ManyLabelsText", "TextClassification", "TextClassificationOptions"]
 
 _IGNORED = -100
-_SAMPLE = 32 << 20
-"""Bytes of a stream of texts that are read at once."""
-
-
-@dataclass(frozen=True)
-class TextClassificationOptions(TextOptions):
-    """What a classifier is made of, and how its data is written."""
-
-    text_column: str = option("text", "the column of the texts, in CSV, TSV and JSONL")
-    label_column: str = option("label", "the column of the labels")
-    separator: str = option("", "what stands between the labels of a text, which may be any number: '|', say")
-    threshold: float = option(0.5, "how probable one of several labels has to be")
-    level: Literal["char", "ngrams", "word", "pieces"] = option(
-        "word", "what a token is: char, ngrams (of characters), word (an ideograph is one) or pieces (of words)"
-    )
-    ngram: int = option(3, "characters of each of the ngrams")
-    pieces: int = option(8000, "at most so many pieces are learned, by SentencePiece: the extra 'pieces'")
-    pooling: Literal["last", "mean", "max", "attention"] = option(
-        "max", "how all steps become one vector: last, mean, max or attention"
-    )
-    class_weights: bool = option(False, "let every class weigh alike in the loss, however rare it is")
-    dropout: float = option(0.3, "probability of dropout of the inputs, between layers and before the output")
-    batch_size: int = option(32, "texts a batch")
-    validation: float = option(0.1, "share of the texts of each class kept for validation")
-    test: float = option(0.0, "share of the texts of each class kept for a last test")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.threshold < 1:
-            raise ArgumentError(f"threshold must be above 0 and below 1, got {self.threshold}")
-        if self.separator and self.learning != "bptt":
-            raise ArgumentError("texts of several labels are learned by bptt: leave out --learning or --separator")
-        for name, most in (("ngram", 16), ("pieces", 1_000_000)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ArgumentError(f"{name} must be from 1 to {most:,}, got {getattr(self, name)}")
 
 
 class TextClassification(Task):
@@ -134,9 +96,9 @@ class TextClassification(Task):
     ) -> Self:
         """Read the texts, make the vocabulary from the training part, and build the network."""
         cell = choose_cell(options.cell, cells)
-        stream = _stream(paths, options)
-        texts = _held(paths, options, stream)
-        train = _split(texts, options, seed)["train"]
+        stream = options.stream(paths)
+        texts = options.held(paths, stream)
+        train = options.parts(texts, seed)["train"]
         words = (options.spelling(t.text) for t in train)
         units = TextUnits.build(
             words, options.level, min_count=options.min_count, length=options.ngram, pieces=options.pieces
@@ -145,7 +107,7 @@ class TextClassification(Task):
         count, labels = 0, set[str]()
         for t in stream or texts:
             count += 1
-            labels.update(_labels(t, options))
+            labels.update(options.labels_of(t))
         data = {"sha256": fingerprint(texts), "texts": count, "seed": seed}
         options, config, vectors = begin(options, cell, paths, data, units.symbols)
         torch.manual_seed(seed)
@@ -240,7 +202,7 @@ class TextClassification(Task):
         bins, each with its share); uncalibrated_error: the same without the temperature. majority: the most frequent
         class of the training texts; naive_bayes: a bag of words; both are left out where the training texts are gone.
         """
-        texts = _read(paths, self.options) if paths is not None else self._part(part)
+        texts = self.options.read(paths) if paths is not None else self._part(part)
         if not texts:
             raise DataError(f"the {part} part is empty: train with --{part} above zero, or give --data")
         gold, scores = self.answers.targets(texts), self.scores([t.text for t in texts])
@@ -276,14 +238,15 @@ class TextClassification(Task):
         """See `Observable`: the class is told at the last step."""
         if self.options.separator:
             raise ArgumentError("texts of several labels have no loss at their last step: give a model of one label")
-        texts = _read(paths, self.options)[:LOOKED_THROUGH]
+        texts = self.options.read(paths)[:LOOKED_THROUGH]
         whole = _batch([self.encode(t.text) for t in texts], self.answers.targets(texts))
         return self.network, full_rows(whole, rows, steps)
 
     def _part(self, part: str) -> list[LabelledText]:
         """Read a part of the training run's texts again."""
-        texts = read_again(self.config, part, lambda files: _held(files, self.options, _stream(files, self.options)))
-        return _split(texts, self.options, self.config["data"]["seed"])[part]
+        o = self.options
+        texts = read_again(self.config, part, lambda files: o.held(files, o.stream(files)))
+        return o.parts(texts, self.config["data"]["seed"])[part]
 
 
 class _Training(WholeSequences):
@@ -342,11 +305,17 @@ class _Training(WholeSequences):
         return F.cross_entropy(outputs, targets, self._weights, ignore_index=_IGNORED, reduction="sum")
 
     def validate(self) -> dict[str, float]:
+        """The loss is told at the temperature that `finish` would give the answers.
+
+        A network grows too sure of itself while its answers still get better. The raw loss would take the weights of
+        an epoch far too early: what is sure too soon is mended by the temperature, what is not learned is not.
+        """
         size = self._model.options.batch_size
         parts = [self.network(_batch(self._held[i : i + size]))[0] for i in range(0, len(self._held), size)]
         scores = torch.cat(parts)
         quality = {f"val_{k}": v for k, v in self._answers.quality(scores, self._gold).items()}
-        return {"val_loss": float(self._answers.losses(scores, self._gold, None).mean()), **quality}
+        tempered = scores / self._answers.temperature(scores, self._gold)
+        return {"val_loss": float(self._answers.losses(tempered, self._gold, None).mean()), **quality}
 
     def sample(self) -> str | None:
         return self._model.render(self._model.predict(self._shown), "text").rstrip("\n")
@@ -363,33 +332,3 @@ def _build(options: TextClassificationOptions, symbols: int, classes: int, cell:
 def _batch(texts: Sequence[Sequence[int]], targets: Tensor | None = None) -> Batch:
     ids, lengths = padded(texts)
     return Batch(ids, targets, lengths=lengths)
-
-
-def _labels(text: LabelledText, options: TextClassificationOptions) -> Sequence[str]:
-    return text.labels(options.separator) if options.separator else [text.label]
-
-
-def _read(paths: Sequence[Path], options: TextClassificationOptions) -> list[LabelledText]:
-    o = options
-    return read_labelled(paths, text_column=o.text_column, label_column=o.label_column, separator=o.separator)
-
-
-def _stream(paths: Sequence[Path], options: TextClassificationOptions) -> Stream[LabelledText] | None:
-    o = options
-    return stream_labelled(
-        paths, text_column=o.text_column, label_column=o.label_column, separator=o.separator, most=o.in_memory << 20
-    )
-
-
-def _held(
-    paths: Sequence[Path], options: TextClassificationOptions, stream: Stream[LabelledText] | None
-) -> list[LabelledText]:
-    """Return all texts; of a stream some from everywhere: for the tokens, for measuring, for the baselines."""
-    return _read(paths, options) if stream is None else stream.sample(_SAMPLE)
-
-
-def _split(
-    texts: Sequence[LabelledText], options: TextClassificationOptions, seed: int
-) -> dict[str, list[LabelledText]]:
-    key = rarest_label(texts, options.separator) if options.separator else None
-    return stratified(texts, validation=options.validation, test=options.test, seed=seed, key=key)

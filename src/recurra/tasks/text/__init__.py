@@ -1,6 +1,7 @@
 """What the tasks over text share: their options, networks and answers, pretrained vectors, what they learned from."""
 
 from recurra.tasks.text.answers import Answers, ClassifiedText, ManyLabels, ManyLabelsText, OneLabel
+from recurra.tasks.text.classification_options import TextClassificationOptions
 from recurra.tasks.text.classifier import make_classifier
 from recurra.tasks.text.options import TextOptions
 from recurra.tasks.text.origin import begin, check_origin, fingerprint, model_readme, read_again
@@ -24,6 +25,7 @@ __all__ = [
     "OneLabel",
     "TaggedText",
     "Tagger",
+    "TextClassificationOptions",
     "TextOptions",
     "begin",
     "check_origin",

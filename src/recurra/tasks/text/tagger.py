@@ -61,7 +61,7 @@ class Tagger(nn.Module):
         super().__init__()
         more, size = names.features.sizes, len(names.tags)
         own = [embedding_size, *[max(1, embedding_size // len(more))] * len(more)] if more else [embedding_size]
-        looked_up = names.dictionary.sizes
+        looked_up = (*names.dictionary.sizes, *names.lexicon.sizes)
         sizes = [*own, *[_SPAN_SIZE] * len(looked_up)]
         table = ColumnEmbedding([names.tokens.size, *more, *looked_up], sizes, dropout=dropout, one_hot=one_hot)
         embed = table
