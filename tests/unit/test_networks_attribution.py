@@ -8,7 +8,7 @@ import torch
 from recurra import Recurrent
 from recurra.core import Batch
 from recurra.core.errors import ArgumentError, ShapeError
-from recurra.networks import Embedding, LastStep, ManyToOne, MaxPooling, Pooling, Readout
+from recurra.networks import ColumnEmbedding, Embedding, LastStep, ManyToOne, MaxPooling, Pooling, Readout
 from recurra.networks.attribution import integrated_gradients, occlusion
 
 
@@ -34,6 +34,27 @@ def test_occlusion_is_what_is_lost_without_the_token(pooling: str) -> None:
     assert occlusion(network, IDS, 2).tolist() == pytest.approx(expected, abs=1e-5)
     alone = log_p(network, [3], 2) - log_p(network, [5], 2)
     assert occlusion(network, IDS[:1], 2, unknown=5).tolist() == pytest.approx([alone], abs=1e-5)
+
+
+def test_what_is_left_may_be_told_where_columns_speak_of_neighbours() -> None:
+    torch.manual_seed(2)
+    layer = Recurrent("gru", 5, 4, bidirectional=True, batch_first=True)
+    network = ManyToOne(ColumnEmbedding([8, 9], [3, 2]), layer, MaxPooling(8), Readout(8, 3)).eval()
+
+    def rows(ids: list[int]) -> torch.Tensor:
+        return torch.tensor([[i, i + after & 7] for i, after in zip(ids, [*ids[1:], 0], strict=True)])
+
+    def of(ids: torch.Tensor) -> float:
+        return float(network(Batch(ids[None]))[0].detach().log_softmax(1)[0, 1])
+
+    ids = IDS.tolist()
+    shorter = [rows([*ids[:t], *ids[t + 1 :]]) for t in range(4)]
+    found = occlusion(network, rows(ids), 1, without=torch.stack(shorter))
+    assert found.tolist() == pytest.approx([of(rows(ids)) - of(row) for row in shorter], abs=1e-5)
+    simply = [torch.cat([rows(ids)[:t], rows(ids)[t + 1 :]]) for t in range(4)]
+    found = occlusion(network, rows(ids), 1)
+    assert found.tolist() == pytest.approx([of(rows(ids)) - of(row) for row in simply], abs=1e-5)
+    assert integrated_gradients(network, rows(ids), 1).shape == (4,)
 
 
 @pytest.mark.parametrize("pooling", ["last", "max"])

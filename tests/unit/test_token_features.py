@@ -33,6 +33,13 @@ def test_spelling_is_lower_case_ends_and_shape() -> None:
     assert features.encode(["mcduck", "x70", "RuAa-5"]) == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
+def test_vectors_of_features_are_together_about_as_long_as_that_of_the_token() -> None:
+    features = TokenFeatures.of([["a"]] * 3, "spelling")
+    assert features.widths(100) == [20] * 5
+    assert features.widths(3) == [1] * 5
+    assert TokenFeatures("none", ()).widths(9) == []
+
+
 @pytest.mark.parametrize("kind", ["none", "bigrams", "spelling"])
 def test_features_come_back_from_json(kind: str) -> None:
     features = TokenFeatures.of([["a", "b"]] * 3, kind)  # pyright: ignore[reportArgumentType]
@@ -53,6 +60,20 @@ def test_a_tagger_numbers_tokens_with_their_features() -> None:
     assert TagNames.from_json(names.to_json()) == names
     words = [TaggedSentence(("Ab", "cd"), ("N", "V"))] * 3
     assert TagNames.of(words, "none", min_count=1, check=True, features=True).features.kind == "spelling"
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_token_is_unknown_with_all_its_features_while_learning(columns: int) -> None:
+    torch.manual_seed(0)
+    embed = ColumnEmbedding([9, 9][:columns], [2, 3][:columns], unknown=0.3)
+    ids = torch.full((40, 25, 2), 4)[..., :columns].squeeze(-1)
+    unknown, known = embed.eval()(torch.stack([torch.zeros_like(ids[0, 0]), ids[0, 0]]))
+    assert embed(ids).eq(known).all()
+    seen = embed.train()(ids)
+    gone = seen.eq(unknown).all(-1)
+    assert (gone | seen.eq(known).all(-1)).all()
+    assert abs(float(gone.float().mean()) - 0.3) < 0.06  # Four standard deviations of a thousand draws.
+    assert ids.eq(4).all()
 
 
 def test_columns_stand_side_by_side() -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, final, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from recurra.core.errors import CorruptError, DataError
 from recurra.data.pieces import Pieces
 from recurra.data.symbols import SymbolTable
+from recurra.data.token_features import TokenFeatures
 from recurra.data.vocabulary import Vocabulary, utf8
 from recurra.data.words import split_words
 
@@ -23,6 +28,7 @@ UNITS: tuple[Unit, ...] = get_args(Unit)
 """What a token can be."""
 
 _LONGEST = 16
+_NO_PAIRS = TokenFeatures("none", ())
 
 
 @final
@@ -34,6 +40,8 @@ class TextUnits:
     - `ngrams`: at every character, the `length` characters from it on; fewer at the end.
     - `pieces`: what SentencePiece learned; `model` has its bytes.
 
+    pairs: those that tokens make with their neighbours, which have numbers too, if they are wanted.
+
     Made by `build` from the training part, or `from_json`.
     """
 
@@ -41,12 +49,25 @@ class TextUnits:
     table: SymbolTable
     length: int = 1
     model: bytes = b""
+    pairs: TokenFeatures = _NO_PAIRS
 
     @classmethod
     def build(
-        cls, texts: Iterable[str], unit: Unit, *, min_count: int = 1, length: int = 3, pieces: int = 8000
+        cls,
+        texts: Sequence[str],
+        unit: Unit,
+        *,
+        min_count: int = 1,
+        length: int = 3,
+        pieces: int = 8000,
+        pairs: bool = False,
     ) -> TextUnits:
-        """Collect the tokens that are seen at least `min_count` times; learn at most so many `pieces`."""
+        """Collect the tokens that are seen at least `min_count` times, or at most so many `pieces`, and the pairs."""
+        units = cls._alone(texts, unit, min_count, length, pieces)
+        return replace(units, pairs=TokenFeatures.of(map(units.tokens, texts), "bigrams")) if pairs else units
+
+    @classmethod
+    def _alone(cls, texts: Sequence[str], unit: Unit, min_count: int, length: int, pieces: int) -> TextUnits:
         if unit == "pieces":
             learned = Pieces.learn(texts, pieces)
             return cls(unit, SymbolTable(learned.symbols), 1, learned.model)
@@ -79,14 +100,30 @@ class TextUnits:
             return [(word, None if word.isspace() else word) for word in split_words(text)]
         return list(zip(text, _ngrams(text, self.length), strict=True))
 
+    def tokens(self, text: str) -> list[str]:
+        """Return a text's tokens."""
+        return [token for _, token in self.cut(text) if token is not None]
+
     def encode(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens; one unknown for a text without any: a sequence needs a step."""
-        return self.table.encode(token for _, token in self.cut(text) if token is not None) or [0]
+        return self.table.encode(self.tokens(text)) or [0]
+
+    def numbers(self, tokens: Sequence[str]) -> Tensor:
+        """Return the numbers of tokens `(T,)`, or with those of their pairs `(T, columns)`, int64; T is at least 1."""
+        rows = [self.table.encode(tokens), *self.pairs.encode(tokens)]
+        found = np.array(rows, dtype=np.int64).T if tokens else np.zeros((1, len(rows)), dtype=np.int64)
+        return torch.from_numpy(found if self.pairs.tables else found[:, 0])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads: plain data for a JSON file."""
         model = base64.b64encode(self.model).decode()
-        return {"level": self.unit, "length": self.length, "model": model, "symbols": self.table.to_json()}
+        return {
+            "level": self.unit,
+            "length": self.length,
+            "model": model,
+            "symbols": self.table.to_json(),
+            "pairs": self.pairs.to_json(),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TextUnits:
@@ -98,7 +135,8 @@ class TextUnits:
             raw = base64.b64decode(model, validate=True)
         except binascii.Error as error:
             raise CorruptError("vocabulary: expected a model in base64: the file is damaged or foreign") from error
-        units = cls(unit, SymbolTable.from_json(data.get("symbols")), length, raw)
+        pairs = TokenFeatures.from_json(data["pairs"]) if "pairs" in data else _NO_PAIRS
+        units = cls(unit, SymbolTable.from_json(data.get("symbols")), length, raw, pairs)
         if units._pieces is not None and units._pieces.symbols != units.symbols:
             raise CorruptError("vocabulary: the pieces are not those of its model: the file is damaged or foreign")
         return units

@@ -49,6 +49,10 @@ class TokenFeatures:
         """How many numbers each feature has."""
         return tuple(table.size for table in self.tables)
 
+    def widths(self, size: int) -> list[int]:
+        """How long the vector of each feature is, if together they are to be about `size` long."""
+        return [max(1, size // len(self.tables)) for _ in self.tables]
+
     def encode(self, tokens: Sequence[str]) -> list[list[int]]:
         """Return the numbers of every feature, one list a feature, one number a token."""
         return [table.encode(found) for table, found in zip(self.tables, _KINDS[self.kind](tokens), strict=True)]

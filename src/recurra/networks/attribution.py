@@ -19,19 +19,30 @@ def _softmax(scores: Tensor) -> Tensor:
 
 @torch.no_grad()
 def occlusion(
-    network: ManyToOne, ids: Tensor, target: int, unknown: int = 0, log_p: Callable[[Tensor], Tensor] = _softmax
+    network: ManyToOne,
+    ids: Tensor,
+    target: int,
+    unknown: int = 0,
+    log_p: Callable[[Tensor], Tensor] = _softmax,
+    without: Tensor | None = None,
 ) -> Tensor:
     """Return log p(target) less what it is where each token is left out `(T,)`, in nats.
 
-    ids: `(T,)`, at least one, the only one of which becomes the unknown one; log_p: what makes log-probabilities of the
-    network's outputs `(B, K)`. Source: Zeiler and Fergus (2014) on pictures, Li, Monroe and Jurafsky (2016, arXiv
-    1612.08220v3) on words: left out, since a vector of zeros or of the unknown token may be like nothing that the
-    network has learned from.
+    ids: `(T,)` or `(T, columns)`, at least one step; a step that is the only one becomes the unknown one. without: what
+    is left, `(T, T - 1)` or `(T, T - 1, columns)`, where it is not simply the other steps: columns may tell of
+    neighbours. log_p: what makes log-probabilities of the network's outputs `(B, K)`.
+
+    Source: Zeiler and Fergus (2014) on pictures, Li, Monroe and Jurafsky (2016, arXiv 1612.08220v3) on words: left out,
+    since a vector of zeros or of the unknown token may be like nothing that the network has learned from.
     """
     _check(ids)
-    rows = ids.repeat(len(ids), 1)[~torch.eye(len(ids), dtype=torch.bool)].view(len(ids), -1)
     if len(ids) == 1:
         rows = torch.full_like(ids, unknown)[None]
+    elif without is not None:
+        rows = without
+    else:
+        kept = ~torch.eye(len(ids), dtype=torch.bool)
+        rows = ids.expand(len(ids), *ids.shape)[kept].view(len(ids), len(ids) - 1, *ids.shape[1:])
     whole = _log_probability(network, network.embed(ids[None]), target, log_p)
     return whole - _log_probability(network, network.embed(rows), target, log_p)
 
@@ -41,9 +52,9 @@ def integrated_gradients(
 ) -> Tensor:
     """Return x_t · the mean gradient of log p(target) by x_t on the straight way from vectors of zeros to x `(T,)`.
 
-    ids: `(T,)`, at least one; steps: places on the way, each in the middle of its part. Over all tokens it adds up, but
-    for the coarseness of the steps, to log p(target | x) - log p(target | zeros). Source: Sundararajan, Taly and Yan
-    (2017, arXiv 1703.01365v2).
+    ids: `(T,)` or `(T, columns)`, at least one step; steps: places on the way, each in the middle of its part. Over all
+    tokens it adds up, but for the coarseness of the steps, to log p(target | x) - log p(target | zeros). Source:
+    Sundararajan, Taly and Yan (2017, arXiv 1703.01365v2).
     """
     _check(ids)
     if steps < 1:
@@ -65,5 +76,7 @@ def _log_probability(network: ManyToOne, vectors: Tensor, target: int, log_p: Ca
 
 
 def _check(ids: Tensor) -> None:
-    if ids.dim() != 1 or not len(ids):
-        raise ShapeError(f"expected ids of one sequence (T,) with at least one step, got {tuple(ids.shape)}")
+    if ids.dim() not in (1, 2) or not len(ids):
+        raise ShapeError(
+            f"expected ids of one sequence, (T,) or (T, columns), with at least one step, got {tuple(ids.shape)}"
+        )

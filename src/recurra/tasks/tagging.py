@@ -302,8 +302,8 @@ def _build(options: TaggingOptions, names: TagNames, cell: type[Cell]) -> Tagger
     o = options
     return Tagger(
         names, cell, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers, dropout=o.dropout,
-        head=o.head, one_way=o.one_way, characters=o.characters, character_size=o.character_size,
-        one_hot=o.one_hot,
+        token_dropout=o.token_dropout, head=o.head, one_way=o.one_way, characters=o.characters,
+        character_size=o.character_size, one_hot=o.one_hot,
     )  # fmt: skip
 
 

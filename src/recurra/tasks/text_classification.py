@@ -83,7 +83,7 @@ class TextClassification(Task):
         self.seed = seed
         self.stream: Stream[LabelledText] | None = None
         self.temperature = 1.0
-        self.network = _build(options, units.size, len(labels), cell.cell)
+        self.network = _build(options, units, len(labels), cell.cell)
 
     @classmethod
     def prepare(
@@ -99,10 +99,11 @@ class TextClassification(Task):
         stream = options.stream(paths)
         texts = options.held(paths, stream)
         train = options.parts(texts, seed)["train"]
-        words = (options.spelling(t.text) for t in train)
+        words = [options.spelling(t.text) for t in train]
         units = TextUnits.build(
-            words, options.level, min_count=options.min_count, length=options.ngram, pieces=options.pieces
-        )
+            words, options.level, min_count=options.min_count, length=options.ngram, pieces=options.pieces,
+            pairs=options.pairs,
+        )  # fmt: skip
         # A stream is read through once before anything is learned from it: faults are found now.
         count, labels = 0, set[str]()
         for t in stream or texts:
@@ -133,7 +134,7 @@ class TextClassification(Task):
         units = TextUnits.from_json(content)
         weights, _ = folder.read_model()
         if "file" not in cell.record:
-            check_size(lambda: _build(options, units.size, len(labels), cell.cell), weights, folder.path)
+            check_size(lambda: _build(options, units, len(labels), cell.cell), weights, folder.path)
         model = cls(options, config, units, tuple(labels), cell)
         restore_weights(model.network, weights, str(folder.path))
         model.temperature = temperature
@@ -166,7 +167,7 @@ class TextClassification(Task):
     def scores(self, texts: Sequence[str]) -> Tensor:
         """Return the scores of raw texts `(N, classes)`; `answers` makes probabilities of them."""
         size = self.options.batch_size
-        parts = [[self.encode(text) for text in texts[i : i + size]] for i in range(0, len(texts), size)]
+        parts = [[self.numbers(text) for text in texts[i : i + size]] for i in range(0, len(texts), size)]
         return torch.cat([torch.zeros(0, len(self.labels)), *(self.network(_batch(part))[0] for part in parts)])
 
     def render(self, prediction: ClassifiedText | ManyLabelsText, form: str) -> str:
@@ -194,6 +195,10 @@ class TextClassification(Task):
     def encode(self, text: str) -> list[int]:
         """Return the numbers of a text's tokens."""
         return self.units.encode(self.options.spelling(text))
+
+    def numbers(self, text: str) -> Tensor:
+        """Return what the network reads of a text: `(T,)`, or with the pairs of tokens `(T, columns)`."""
+        return self.units.numbers(self.units.tokens(self.options.spelling(text)))
 
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:
         """Return accuracy, macro F1 and the confusion matrix (`true_as_taken`), or micro F1, beside two baselines.
@@ -239,7 +244,7 @@ class TextClassification(Task):
         if self.options.separator:
             raise ArgumentError("texts of several labels have no loss at their last step: give a model of one label")
         texts = self.options.read(paths)[:LOOKED_THROUGH]
-        whole = _batch([self.encode(t.text) for t in texts], self.answers.targets(texts))
+        whole = _batch([self.numbers(t.text) for t in texts], self.answers.targets(texts))
         return self.network, full_rows(whole, rows, steps)
 
     def _part(self, part: str) -> list[LabelledText]:
@@ -262,8 +267,8 @@ class _Training(WholeSequences):
         self.network: nn.Module = model.network
         self._model = model
         self._answers = model.answers
-        self._train = [] if model.stream else [model.encode(t.text) for t in train]
-        self._held = [model.encode(t.text) for t in validation]
+        self._train = [] if model.stream else [model.numbers(t.text) for t in train]
+        self._held = [model.numbers(t.text) for t in validation]
         self._targets, self._gold = model.answers.targets(train), model.answers.targets(validation)
         self._shown, self._elsewhere = validation[0].text, held
         self._weights = model.answers.weights(self._targets) if model.options.class_weights else None
@@ -282,7 +287,7 @@ class _Training(WholeSequences):
             model.options.batch_size, model.seed, epoch, start,
             size=lambda t: len(t.text), keep=lambda t: t.text not in self._elsewhere,
         ):  # fmt: skip
-            yield _batch([model.encode(t.text) for t in texts], self._answers.targets(texts))
+            yield _batch([model.numbers(t.text) for t in texts], self._answers.targets(texts))
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         assert batch.targets is not None
@@ -321,14 +326,14 @@ class _Training(WholeSequences):
         return self._model.render(self._model.predict(self._shown), "text").rstrip("\n")
 
 
-def _build(options: TextClassificationOptions, symbols: int, classes: int, cell: type[Cell]) -> ManyToOne:
+def _build(options: TextClassificationOptions, units: TextUnits, classes: int, cell: type[Cell]) -> ManyToOne:
     o = options
     return make_classifier(
-        cell, symbols, classes, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers,
-        dropout=o.dropout, one_way=o.one_way, pooling=o.pooling, one_hot=o.one_hot,
+        cell, units, classes, embedding_size=o.embedding_size, hidden_size=o.hidden_size, layers=o.layers,
+        dropout=o.dropout, token_dropout=o.token_dropout, one_way=o.one_way, pooling=o.pooling, one_hot=o.one_hot,
     )  # fmt: skip
 
 
-def _batch(texts: Sequence[Sequence[int]], targets: Tensor | None = None) -> Batch:
+def _batch(texts: Sequence[Tensor], targets: Tensor | None = None) -> Batch:
     ids, lengths = padded(texts)
     return Batch(ids, targets, lengths=lengths)

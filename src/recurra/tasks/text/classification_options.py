@@ -34,6 +34,7 @@ class TextClassificationOptions(TextOptions):
     )
     ngram: int = option(3, "characters of each of the ngrams")
     pieces: int = option(8000, "at most so many pieces are learned, by SentencePiece: the extra 'pieces'")
+    pairs: bool = option(True, "inputs too: the pairs that tokens make with their neighbours")
     pooling: Literal["last", "mean", "max", "attention"] = option(
         "max", "how all steps become one vector: last, mean, max or attention"
     )

@@ -70,14 +70,18 @@ def explain(
     chosen = max(p, key=p.__getitem__) if label is None else label
     if chosen not in p:
         raise ArgumentError(f"label must be one of {', '.join(model.labels[:10])}, got {chosen!r}")
-    target, ids, log_p = model.labels.index(chosen), torch.tensor(model.encode(text)), model.answers.log_probabilities
+    target, log_p = model.labels.index(chosen), model.answers.log_probabilities
+    pieces = model.cut(text)
+    tokens = [token for _, token in pieces if token is not None]
+    ids = model.units.numbers(tokens)
     if method == "occlusion":
-        values = occlusion(model.network, ids, target, log_p=log_p)
+        rest = [model.units.numbers([*tokens[:i], *tokens[i + 1 :]]) for i in range(len(tokens))]
+        values = occlusion(model.network, ids, target, log_p=log_p, without=torch.stack(rest) if rest else None)
     else:
         values = integrated_gradients(model.network, ids, target, steps, log_p)
-    rest = iter(values.tolist())
-    pieces = tuple(Piece(p, None if token is None else next(rest)) for p, token in model.cut(text))
-    return Explanation(chosen, p[chosen], method, pieces)
+    values_of = iter(values.tolist())
+    found = tuple(Piece(p, None if token is None else next(values_of)) for p, token in pieces)
+    return Explanation(chosen, p[chosen], method, found)
 
 
 def explanations_html(explanations: Sequence[Explanation]) -> str:

@@ -25,6 +25,7 @@ class TextOptions(LearningOptions):
     hidden_size: int = option(128, "units in each layer and direction")
     layers: int = option(1, "layers, each in both directions (unless --one-way)")
     dropout: float = option(0.3, "probability of dropout")
+    token_dropout: float = option(0.0, "probability that a token is taken for an unknown one while learning")
     embedding_size: int = option(100, "size of a token's vector")
     batch_size: int = option(32, "sequences a batch")
     validation: float = option(0.1, "share kept for validation")
@@ -35,6 +36,8 @@ class TextOptions(LearningOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, _COUNTS)
+        if not 0.0 <= self.token_dropout < 1.0:
+            raise ArgumentError(f"token_dropout must be at least 0 and below 1, got {self.token_dropout}")
         if self.in_memory < 0:
             raise ArgumentError(f"in_memory must be at least 0, got {self.in_memory}")
         if self.one_hot and self.vectors:

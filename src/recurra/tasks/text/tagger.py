@@ -52,6 +52,7 @@ class Tagger(nn.Module):
         hidden_size: int,
         layers: int,
         dropout: float,
+        token_dropout: float,
         head: Literal["crf", "softmax"],
         one_way: bool,
         characters: Literal["none", "rnn", "cnn"],
@@ -60,10 +61,11 @@ class Tagger(nn.Module):
     ) -> None:
         super().__init__()
         more, size = names.features.sizes, len(names.tags)
-        own = [embedding_size, *[max(1, embedding_size // len(more))] * len(more)] if more else [embedding_size]
         looked_up = (*names.dictionary.sizes, *names.lexicon.sizes)
-        sizes = [*own, *[_SPAN_SIZE] * len(looked_up)]
-        table = ColumnEmbedding([names.tokens.size, *more, *looked_up], sizes, dropout=dropout, one_hot=one_hot)
+        sizes = [embedding_size, *names.features.widths(embedding_size), *[_SPAN_SIZE] * len(looked_up)]
+        table = ColumnEmbedding(
+            [names.tokens.size, *more, *looked_up], sizes, dropout=dropout, unknown=token_dropout, one_hot=one_hot
+        )
         embed = table
         if characters != "none":
             embed = ComposedWords(table, _composer(characters, names, cell, character_size))
