@@ -191,7 +191,7 @@ def test_the_sample_reads_as_words() -> None:
     assert all(a != "B" or b in "ME" for s in sentences for a, b in itertools.pairwise(s.tags))
 
 
-@pytest.mark.parametrize("kind", ["rnn", "cnn"])
+@pytest.mark.parametrize("kind", ["rnn", "cnn", "ngrams"])
 def test_words_composed_of_characters_over_vectors_are_resumed_bit_for_bit(tmp_path: Path, kind: str) -> None:
     lines = "".join(f"Ann/N saw/V {n}{k}/D dogs/N\nwe/P See/V 1998/D Cats/N\n\n" for n in range(3) for k in range(4))
     (tmp_path / "text").write_text(lines, encoding="utf-8")
@@ -216,11 +216,12 @@ def test_words_composed_of_characters_over_vectors_are_resumed_bit_for_bit(tmp_p
     assert "cannot be read" in refused(*TRAIN, *data, "--out", tmp_path / "no", "--steps", 1)
 
 
-def test_a_spelling_never_seen_is_known_by_its_characters(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["rnn", "ngrams"])
+def test_a_spelling_never_seen_is_known_by_its_characters(tmp_path: Path, kind: str) -> None:
     words = [(f"{a}{b}{end}", tag) for a in "klmn" for b in "aeio" for end, tag in (("ed", "V"), ("ly", "A"))]
     (tmp_path / "text").write_text("".join(f"{w}/{t}\n" for w, t in words * 3), encoding="utf-8")
     size = ("--hidden-size", 4, "--embedding-size", 4, "--character-size", 6, "--learning-rate", 0.05, "--epochs", 6)
-    common = ("--data", tmp_path / "text", "--no-features", *size, "--characters", "rnn", "--validation", 0.1)
+    common = ("--data", tmp_path / "text", "--no-features", *size, "--characters", kind, "--validation", 0.1)
     assert call(*TRAIN, *common, "--out", tmp_path / "m")[0] == 0
     found = loaded(tmp_path / "m").predict(["zuzzed", "zuzzly"])
     assert [f.tags for f in found] == [("V",), ("A",)]

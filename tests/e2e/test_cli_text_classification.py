@@ -13,7 +13,7 @@ from command import assert_same_end, call, refused
 
 import recurra
 from recurra.core.errors import DataError
-from recurra.data import LabelledText, sample_path
+from recurra.data import LabelledText, read_labelled, sample_path
 from recurra.data.class_scores import NaiveBayes, class_scores, confusion
 from recurra.data.label_scores import label_scores
 from recurra.data.stratified import rarest_label, stratified
@@ -143,10 +143,19 @@ def test_each_pooling_is_resumed_bit_for_bit(tmp_path: Path, pooling: str, level
     assert "".join(piece["text"] for piece in pieces) == "the film"
 
 
-def test_large_texts_are_streamed_and_resumed_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("folders", [False, True])
+def test_large_texts_are_streamed_and_resumed_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: bool
+) -> None:
     monkeypatch.setattr("recurra.data.streamed.CHUNK", 1000)
     monkeypatch.setattr("recurra.data.streamed.BUFFER", 2)
-    data = ("--data", sample_path("tiny-reviews"), *SMALL, "--in-memory", 0, "--validate-every", 2)
+    source = sample_path("tiny-reviews")
+    if folders:
+        for i, t in enumerate(read_labelled([source])):
+            (tmp_path / "texts" / t.label).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "texts" / t.label / str(i)).write_text(t.text, encoding="utf-8")
+        source = tmp_path / "texts"
+    data = ("--data", source, *SMALL, "--in-memory", 0, "--validate-every", 2)
     for name, steps in (("whole", 8), ("cut", 4)):
         assert call(*TRAIN, *data, "--out", tmp_path / name, "--steps", steps)[0] == 0
     assert call(*TRAIN, "--out", tmp_path / "cut", "--resume", "--steps", 8)[0] == 0

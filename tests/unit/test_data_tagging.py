@@ -75,3 +75,20 @@ def test_a_token_of_raw_text_is_what_the_training_text_had() -> None:
     for broken in ({"tags": []}, {"scheme": "x"}, {"unit": 3}, {"symbols": None}, {"scheme": "bio"}):
         with pytest.raises(CorruptError):
             TagNames.from_json(names.to_json() | broken)
+
+
+def test_a_word_is_cut_into_ngrams_that_know_where_it_begins_and_ends() -> None:
+    words = [sentence("cat act at", "N V P"), sentence("cat x" + 24 * "y", "N N")]
+    names = TagNames.of(words, "none", min_count=1, check=True, characters=True, ngram=3)
+    assert names.characters is not None
+    table = dict(enumerate(names.characters.symbols, 2))  # 0: no more, 1: unknown.
+    (cat, tacs, _) = names.encode(["cat", "tacs", words[1].tokens[1]])[:, -21:].tolist()
+    assert [table[i] for i in cat if i] == [" ca", "cat", "at", "t"]
+    assert [table.get(i) for i in tacs if i] == [None] * 5
+    assert TagNames.from_json(names.to_json()) == names
+    with pytest.raises(CorruptError):
+        TagNames.from_json(names.to_json() | {"ngram": -1})
+    rare = TagNames.of(words, "none", min_count=2, check=True, characters=True, ngram=3).characters
+    assert rare is not None
+    assert {"cat", "at", "yyy"} <= set(rare.symbols)
+    assert "act" not in rare

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from recurra import Recurrent
 from recurra.core.errors import ArgumentError
-from recurra.networks import ColumnEmbedding, ComposedWords, ConvolvedCharacters, Embedding, RecurrentCharacters
+from recurra.networks import (
+    AveragedCharacters,
+    ColumnEmbedding,
+    ComposedWords,
+    ConvolvedCharacters,
+    Embedding,
+    RecurrentCharacters,
+)
 
 WORDS = torch.tensor([[[1, 3, 2, 5], [2, 4, 0, 0]], [[0, 0, 0, 0], [1, 3, 2, 5]]])
 
@@ -16,6 +23,8 @@ WORDS = torch.tensor([[[1, 3, 2, 5], [2, 4, 0, 0]], [[0, 0, 0, 0], [1, 3, 2, 5]]
 def made(kind: str) -> ComposedWords:
     torch.manual_seed(0)
     embed, table = Embedding(7, 3), ColumnEmbedding([4], [2])
+    if kind == "ngrams":
+        return ComposedWords(table, AveragedCharacters(embed))
     if kind == "cnn":
         return ComposedWords(table, ConvolvedCharacters(embed, 5))
     return ComposedWords(
@@ -29,6 +38,8 @@ def by_hand(composed: ComposedWords, characters: list[int]) -> Tensor:
     if not characters:
         return torch.zeros(size)
     vectors = composed.characters.embed.weight[characters]
+    if isinstance(composed.characters, AveragedCharacters):
+        return vectors.mean(0)
     if isinstance(composed.characters, RecurrentCharacters):
         y, _ = composed.characters.recurrent(vectors[None])
         return torch.cat([y[0, -1, : size // 2], y[0, 0, size // 2 :]])
@@ -38,7 +49,7 @@ def by_hand(composed: ComposedWords, characters: list[int]) -> Tensor:
     return torch.stack(answers).amax(0)
 
 
-@pytest.mark.parametrize("kind", ["rnn", "cnn"])
+@pytest.mark.parametrize("kind", ["rnn", "cnn", "ngrams"])
 def test_every_word_is_composed_as_if_it_were_alone(kind: str) -> None:
     composed = made(kind)
     found = composed(WORDS)
@@ -52,7 +63,7 @@ def test_every_word_is_composed_as_if_it_were_alone(kind: str) -> None:
     torch.testing.assert_close(composed(longer), found)
 
 
-@pytest.mark.parametrize("kind", ["rnn", "cnn"])
+@pytest.mark.parametrize("kind", ["rnn", "cnn", "ngrams"])
 def test_a_spelling_that_is_there_twice_learns_twice(kind: str) -> None:
     composed = made(kind)
     weights = list(composed.parameters())

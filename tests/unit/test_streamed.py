@@ -58,13 +58,44 @@ def test_streamed_sentences_are_those_read_at_once(tmp_path: Path, text: str) ->
     assert list(sentences(tmp_path / "text")) == read_tagged([tmp_path / "text"])
 
 
-def test_what_fits_and_folders_of_labels_are_no_stream(tmp_path: Path) -> None:
+def test_a_streamed_folder_of_labels_is_the_one_read_at_once(tmp_path: Path) -> None:
+    for label, count in (("x", 30), ("y", 8)):
+        (tmp_path / label / "in").mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / label / ("in" if i % 3 else "") / f"书 {i}.txt").write_text(
+                f"text {i}\nof {label}\n", encoding="utf-8"
+            )
+    (tmp_path / "x" / "empty").touch()
+    (tmp_path / "x" / "binary").write_bytes(b"\0\1")
+    (tmp_path / "x" / ".hidden").write_text("no")
+    stream = texts(tmp_path)
+    assert sorted(stream) == sorted(read_labelled([tmp_path]))
+    assert {t.label for t in stream.sample(200)} == {"x", "y"}
+    (tmp_path / "y" / "bad").write_bytes(b"\xff")
+    with pytest.raises(DataError, match=r"y/bad: expected UTF-8"):
+        list(texts(tmp_path))
+
+
+def test_sentences_without_an_end_are_refused_before_they_fill_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed, "_RECORD", 500)
+    (tmp_path / "text").write_text("a X\nb Y\n\n" + "a X\n" * 300, encoding="utf-8")
+    with pytest.raises(DataError, match=r"text:4: expected the end of what begins here within 500 bytes"):
+        sentences(tmp_path / "text")
+
+
+def test_what_fits_is_no_stream(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\na,b\n", encoding="utf-8")
     columns = {"text_column": "text", "label_column": "label"}
     assert stream_labelled([tmp_path], **columns, most=100) is None
     assert stream_labelled([tmp_path], **columns, most=1) is not None
-    (tmp_path / "label").mkdir()
-    assert stream_labelled([tmp_path], **columns, most=0) is None
+    (tmp_path / "folders" / "label").mkdir(parents=True)
+    (tmp_path / "folders" / "label" / "a").write_text("0123456789")
+    assert stream_labelled([tmp_path / "folders"], **columns, most=10) is None
+    both = stream_labelled([tmp_path / "folders", tmp_path / "a.csv"], **columns, most=20)
+    assert both is not None
+    assert [tuple(t[:2]) for t in both] == [("0123456789", "label"), ("a", "b")]
     assert stream_tagged([tmp_path / "a.csv"], most=100) is None
 
 

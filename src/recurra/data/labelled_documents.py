@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from recurra.core.errors import DataError
-from recurra.data.streamed import Chunk, Stream, cut_lines, read_chunk
+from recurra.data.streamed import Chunk, Stream, cut_folders, cut_lines, read_chunk, read_folder_chunk
 from recurra.data.text import Document, read_documents, total_size
 
 __all__ = ["LabelledText", "read_labelled", "stream_labelled"]
@@ -74,17 +74,20 @@ def read_labelled(
 def stream_labelled(
     paths: Sequence[str | Path], *, text_column: str, label_column: str, separator: str = "", most: int
 ) -> Stream[LabelledText] | None:
-    """Return the texts of `.csv`, `.tsv` and `.jsonl` files of more than `most` bytes as a stream; else None.
+    """Return the texts of files of more than `most` bytes as a stream; else None. See `read_labelled`.
 
-    A folder with a folder for each label is read whole, whatever its size.
+    In a folder with a folder for each label a chunk is some files of every label.
     """
-    if any(_label_folders(path) for path in map(Path, paths)):
+    found = {path: _label_folders(path) for path in map(Path, paths)}
+    size, files = total_size([path for path, labels in found.items() if not labels], suffixes=[*_PARSERS])
+    if any(file.suffix.lower() not in _PARSERS for file in files):
         return None
-    size, files = total_size(paths, suffixes=[*_PARSERS])
-    if size <= most or any(file.suffix.lower() not in _PARSERS for file in files):
+    chunks: list[Chunk] = []
+    for path, labels in found.items():
+        chunks += cut_folders(path, labels)
+    if size + sum(chunk.size for chunk in chunks) <= most:
         return None
     heads: dict[str, list[str]] = {}
-    chunks: list[Chunk] = []
     for file in files:
         delimiter = _delimiter(file)
         chunks += cut_lines(file, _row_ends(delimiter)) if delimiter else cut_lines(file)
@@ -92,9 +95,12 @@ def stream_labelled(
             heads[str(file)] = _head(file, delimiter)
 
     def parse(chunk: Chunk) -> list[LabelledText]:
-        document, parser = read_chunk(chunk), _PARSERS[os.path.splitext(chunk.file)[1].lower()]
-        head = heads.get(chunk.file) if chunk.start else None
-        found = [*parser(document, text_column, label_column, separator, chunk.line, head)]
+        if chunk.names:
+            found = [LabelledText(d.text.strip(), label, d.name) for label, d in read_folder_chunk(chunk)]
+        else:
+            document, parser = read_chunk(chunk), _PARSERS[os.path.splitext(chunk.file)[1].lower()]
+            head = heads.get(chunk.file) if chunk.start else None
+            found = [*parser(document, text_column, label_column, separator, chunk.line, head)]
         for item in found:
             _check_item(item, separator)
         return found

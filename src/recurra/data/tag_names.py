@@ -18,6 +18,7 @@ from recurra.data.spelling import Spelling
 from recurra.data.symbols import SymbolTable
 from recurra.data.tag_links import Link, TagLinks, links_of
 from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal
+from recurra.data.text_units import LONGEST_NGRAM, ngrams
 from recurra.data.token_features import TokenFeatures
 from recurra.data.words import split_words
 
@@ -37,7 +38,8 @@ class TagNames:
     """The tokens, the tags, their scheme, and the unit: `characters`, `words` (as `split_words` cuts) or `blanks`.
 
     features: what else is known of each token; spelling: how it is looked up; characters: theirs, where words are
-    composed of them, else None; dictionary: the spans of training that are looked up; lexicon: those of elsewhere.
+    composed of them, else None; dictionary: the spans of training that are looked up; lexicon: those of elsewhere;
+    ngram: how many characters each of `characters` is, 0: one, and the word's beginning is not among them.
 
     Immutable; made by `of` or `from_json`.
     """
@@ -51,6 +53,7 @@ class TagNames:
     characters: SymbolTable | None = None
     dictionary: SpanDictionary = _NO_DICTIONARY
     lexicon: SpanDictionary = _NO_DICTIONARY
+    ngram: int = 0
 
     @classmethod
     def of(
@@ -62,6 +65,7 @@ class TagNames:
         check: bool,
         features: bool = False,
         characters: bool = False,
+        ngram: int = 0,
         dictionary: bool = False,
         lexicon: Sequence[str] = (),
         spelling: Spelling = _AS_IT_IS,
@@ -82,13 +86,17 @@ class TagNames:
         whole = sum(len(split_words(token)) == 1 for token in tokens)
         unit = "characters" if max(map(len, tokens)) == 1 else "words" if whole >= 0.99 * len(tokens) else "blanks"
         table = SymbolTable.build((map(spelling, s.tokens) for s in sentences), min_count=min_count)
-        letters = SymbolTable.build(tokens) if characters else None
+        letters = (
+            SymbolTable.build((_letters(t, ngram) for t in tokens), min_count=min_count if ngram else 1)
+            if characters
+            else None
+        )
         kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
         features_of = TokenFeatures.of([s.tokens for s in sentences], kind)
         scheme = detect(tags) if scheme == "auto" else scheme
         _check_tags(links, scheme)
         known = SpanDictionary.of(sentences, scheme) if dictionary and scheme != "none" else _NO_DICTIONARY
-        names = cls(table, tags, scheme, unit, features_of, spelling, letters, known)
+        names = cls(table, tags, scheme, unit, features_of, spelling, letters, known, ngram=ngram)
         names = replace(names, lexicon=names._listed(lexicon)) if lexicon else names
         for link, (place, at) in links.links.items() if check else ():
             if not names.possible(link):
@@ -105,15 +113,15 @@ class TagNames:
     def encode(self, tokens: Sequence[str]) -> Tensor:
         """Return the numbers of the tokens `(T,)`, or with those of their features `(T, columns)`, int64.
 
-        Where words are composed, twenty columns more: the characters' numbers, from 1 for an unknown one; 0: no more.
+        Where words are composed, twenty columns more (of n-grams 21, which see the beginning): the characters' numbers,
+        from 1 for an unknown one; 0: no more.
         """
         own = self.tokens.encode(tokens if self.spelling == _AS_IT_IS else map(self.spelling, tokens))
         more = [*self.features.encode(tokens), *self.dictionary.encode(tokens), *self.lexicon.encode(tokens)]
         if self.characters is not None:
-            n = _WORD_ENDS
-            ends = [token if len(token) <= 2 * n else token[:n] + token[-n:] for token in tokens]
-            rows = [[i + 1 for i in self.characters.encode(end)] for end in ends]
-            more = [*more, *([row[k] if k < len(row) else 0 for row in rows] for k in range(2 * n))]
+            rows = [[i + 1 for i in self.characters.encode(_letters(token, self.ngram))] for token in tokens]
+            width = 2 * _WORD_ENDS + (self.ngram > 0)
+            more = [*more, *([row[k] if k < len(row) else 0 for row in rows] for k in range(width))]
         # By numpy, which reads lists twice as fast as torch does.
         return torch.from_numpy(np.array([own, *more] if more else own, dtype=np.int64)).t()
 
@@ -162,6 +170,7 @@ class TagNames:
             "characters": None if self.characters is None else self.characters.to_json(),
             "dictionary": self.dictionary.to_json(),
             "lexicon": self.lexicon.to_json(),
+            "ngram": self.ngram,
         }
 
     @classmethod
@@ -175,8 +184,12 @@ class TagNames:
         spelling = Spelling.from_json(data.get("spelling", {}))
         letters = None if data.get("characters") is None else SymbolTable.from_json(data["characters"])
         table = SymbolTable.from_json(data.get("symbols"))
-        looked_up = [SpanDictionary.from_json(data.get(name)) for name in ("dictionary", "lexicon")]
-        names = cls(table, tuple(cast("list[str]", tags)), scheme, unit, features, spelling, letters, *looked_up)
+        known, lexicon = (SpanDictionary.from_json(data.get(name)) for name in ("dictionary", "lexicon"))
+        ngram = data.get("ngram", 0)
+        if type(ngram) is not int or not 0 <= ngram <= LONGEST_NGRAM:
+            raise CorruptError("vocabulary: expected how many characters an n-gram has: the file is damaged or foreign")
+        tags = tuple(cast("list[str]", tags))
+        names = cls(table, tags, scheme, unit, features, spelling, letters, known, lexicon, ngram)
         try:
             legal(names.tags, names.scheme)
         except DataError as error:
@@ -201,6 +214,12 @@ class TagNames:
     @cached_property
     def _possible(self) -> dict[Link, bool]:
         return {}
+
+
+def _letters(token: str, ngram: int) -> Sequence[str]:
+    """Return the characters of a word's ends, or their n-grams, the first of which begins with a blank."""
+    ends = token if len(token) <= 2 * _WORD_ENDS else token[:_WORD_ENDS] + token[-_WORD_ENDS:]
+    return ngrams(f" {ends}", ngram) if ngram else ends
 
 
 def _check_tags(links: TagLinks, scheme: Scheme) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from recurra.core.errors import DataError
 from recurra.data.encodings import suggest_encoding
 
-__all__ = ["Document", "decode_text", "digest", "read_documents", "total_size"]
+__all__ = ["Document", "decode_text", "digest", "read_documents", "read_found", "text_files", "total_size"]
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,45 @@ def read_documents(paths: Sequence[str | Path], *, suffixes: Sequence[str] | Non
     documents: list[Document] = []
     seen: set[str] = set()
     for path in map(Path, paths):
-        for file, named in _files(path, suffixes):
+        for file, named in text_files(path, suffixes):
             identity = os.path.realpath(file)
             if identity in seen:
                 continue
-            data = _read_bytes(file)
-            if not named and (not data or _is_binary(data)):
-                continue
-            seen.add(identity)
-            documents.append(Document(str(file), decode_text(str(file), data)))
+            document = read_found(file, named=named)
+            if document is not None:
+                seen.add(identity)
+                documents.append(document)
         if os.path.isdir(path) and not any(_inside(path, file) for file in seen):
             kind = "text file" if suffixes is None else f"file ending in {' or '.join(suffixes)}"
             raise DataError(f"{path}: expected a folder with text, found no {kind} with text in it: name another")
     return documents
+
+
+def read_found(file: Path, *, named: bool = False) -> Document | None:
+    """Return a file of a folder as `read_documents` does; None for what it passes over, where it was not `named`."""
+    data = _read_bytes(file)
+    if not named and (not data or _is_binary(data)):
+        return None
+    return Document(str(file), decode_text(str(file), data))
+
+
+def text_files(path: Path, suffixes: Sequence[str] | None = None) -> Iterator[tuple[Path, bool]]:
+    """Yield the files that a path stands for, and whether the file itself was named."""
+    # os.path answers False where pathlib raises: names too long, folders that may not be entered.
+    if os.path.isdir(path):
+        for folder, folders, names in os.walk(path, onerror=_refuse):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                file = Path(folder, name)
+                wanted = suffixes is None or name.endswith(tuple(suffixes))
+                if wanted and not name.startswith(".") and os.path.isfile(file):
+                    yield file, False
+    elif os.path.isfile(path):
+        yield path, True
+    elif os.path.exists(path):
+        raise DataError(f"{path}: expected a text file or a folder, this is neither: copy its content to a file")
+    else:
+        raise DataError(f"{path}: expected a text file or a folder, but nothing is there: check the path")
 
 
 def digest(documents: Sequence[Document]) -> str:
@@ -71,7 +97,7 @@ def digest(documents: Sequence[Document]) -> str:
 
 def total_size(paths: Sequence[str | Path], *, suffixes: Sequence[str] | None = None) -> tuple[int, list[Path]]:
     """Return how many bytes the files of `read_documents` have, and the files, each once and none that is empty."""
-    files = {os.path.realpath(file): file for path in map(Path, paths) for file, _ in _files(path, suffixes)}
+    files = {os.path.realpath(file): file for path in map(Path, paths) for file, _ in text_files(path, suffixes)}
     sizes = {file: os.path.getsize(real) for real, file in files.items()}
     return sum(sizes.values()), [file for file, size in sizes.items() if size]
 
@@ -91,25 +117,6 @@ def decode_text(name: str, data: bytes) -> str:
     if not text:
         raise DataError(f"{name}: expected text, but there is nothing after the byte order mark: name another")
     return text
-
-
-def _files(path: Path, suffixes: Sequence[str] | None) -> Iterator[tuple[Path, bool]]:
-    """Yield the files that a path stands for, and whether the file itself was named."""
-    # os.path answers False where pathlib raises: names too long, folders that may not be entered.
-    if os.path.isdir(path):
-        for folder, folders, names in os.walk(path, onerror=_refuse):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                file = Path(folder, name)
-                wanted = suffixes is None or name.endswith(tuple(suffixes))
-                if wanted and not name.startswith(".") and os.path.isfile(file):
-                    yield file, False
-    elif os.path.isfile(path):
-        yield path, True
-    elif os.path.exists(path):
-        raise DataError(f"{path}: expected a text file or a folder, this is neither: copy its content to a file")
-    else:
-        raise DataError(f"{path}: expected a text file or a folder, but nothing is there: check the path")
 
 
 def _inside(folder: Path, file: str) -> bool:

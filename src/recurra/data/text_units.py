@@ -20,14 +20,15 @@ from recurra.data.token_features import TokenFeatures
 from recurra.data.vocabulary import Vocabulary, utf8
 from recurra.data.words import split_words
 
-__all__ = ["UNITS", "TextUnits", "Unit"]
+__all__ = ["LONGEST_NGRAM", "UNITS", "TextUnits", "Unit", "ngrams"]
 
 Unit = Literal["char", "ngrams", "word", "pieces"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 """What a token can be."""
 
-_LONGEST = 16
+LONGEST_NGRAM = 16
+"""Characters of an n-gram."""
 _NO_PAIRS = TokenFeatures("none", ())
 
 
@@ -73,7 +74,7 @@ class TextUnits:
             return cls(unit, SymbolTable(learned.symbols), 1, learned.model)
         if unit != "ngrams":
             return cls(unit, SymbolTable(Vocabulary.build(texts, unit, min_count=min_count).symbols))
-        table = SymbolTable.build((_ngrams(text, length) for text in texts), min_count=min_count)
+        table = SymbolTable.build((ngrams(text, length) for text in texts), min_count=min_count)
         if not table.symbols:
             raise DataError(f"expected text with tokens seen at least {min_count} times, got none: give more text")
         return cls(unit, table, length)
@@ -98,7 +99,7 @@ class TextUnits:
             return [*self._pieces.cut(text)]
         if self.unit == "word":
             return [(word, None if word.isspace() else word) for word in split_words(text)]
-        return list(zip(text, _ngrams(text, self.length), strict=True))
+        return list(zip(text, ngrams(text, self.length), strict=True))
 
     def tokens(self, text: str) -> list[str]:
         """Return a text's tokens."""
@@ -129,7 +130,12 @@ class TextUnits:
     def from_json(cls, data: Mapping[str, Any]) -> TextUnits:
         """Take back what `to_json` gave; raise CorruptError for anything that it cannot have given."""
         unit, length, model = data.get("level"), data.get("length", 1), data.get("model", "")
-        if unit not in UNITS or type(length) is not int or not 1 <= length <= _LONGEST or not isinstance(model, str):
+        if (
+            unit not in UNITS
+            or type(length) is not int
+            or not 1 <= length <= LONGEST_NGRAM
+            or not isinstance(model, str)
+        ):
             raise CorruptError("vocabulary: expected what a token is: the file is damaged or foreign, take another")
         try:
             raw = base64.b64decode(model, validate=True)
@@ -146,5 +152,6 @@ class TextUnits:
         return Pieces(self.model) if self.unit == "pieces" else None
 
 
-def _ngrams(text: str, length: int) -> list[str]:
+def ngrams(text: str, length: int) -> list[str]:
+    """Return, at every character of a text, the `length` characters from it on; fewer at the end."""
     return [text[i : i + length] for i in range(len(text))]

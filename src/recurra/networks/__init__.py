@@ -14,7 +14,13 @@ from recurra.networks.attention_scores import Additive, Concat, Dot, General, Sc
 from recurra.networks.bridge import Bridge, CopyBridge, LearnedBridge
 from recurra.networks.chain import Chain
 from recurra.networks.columns import ColumnEmbedding
-from recurra.networks.composed_words import ComposedWords, ConvolvedCharacters, RecurrentCharacters
+from recurra.networks.composed_words import (
+    AveragedCharacters,
+    ComposedWords,
+    ConvolvedCharacters,
+    RecurrentCharacters,
+    WordComposer,
+)
 from recurra.networks.convolutional import CNN
 from recurra.networks.deep import LINKS, Deep
 from recurra.networks.dropping import DROPPED, Dropping
@@ -65,6 +71,7 @@ __all__ = [
     "AttentionInputCell",
     "AttentionOutputCell",
     "AttentionPooling",
+    "AveragedCharacters",
     "Bridge",
     "Chain",
     "ColumnEmbedding",
@@ -130,6 +137,7 @@ __all__ = [
     "UnknownBeyond",
     "WindowMLP",
     "Word2Vec",
+    "WordComposer",
     "coverage_loss",
     "forced_steps",
     "inverse_sigmoid_rate",

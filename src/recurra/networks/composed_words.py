@@ -11,17 +11,17 @@ from recurra.networks.columns import ColumnEmbedding
 from recurra.networks.embedding import Embedding
 from recurra.networks.pooling import LastStep, MaxPooling
 
-__all__ = ["ComposedWords", "ConvolvedCharacters", "RecurrentCharacters"]
+__all__ = ["AveragedCharacters", "ComposedWords", "ConvolvedCharacters", "RecurrentCharacters", "WordComposer"]
 
 
 class ComposedWords(nn.Module):
     """e(word) = [its vectors in the table; composed of its characters]: `(..., columns + W)` int64 -> `(..., size)`.
 
     table: of a word and its features; they come first, then the numbers of the word's W characters, 0 where there are
-    no more. characters: `(N, W)` -> `(N, characters.size)`, one of the two below.
+    no more. characters: `(N, W)` -> `(N, characters.size)`, one of the three below.
     """
 
-    def __init__(self, table: ColumnEmbedding, characters: RecurrentCharacters | ConvolvedCharacters) -> None:
+    def __init__(self, table: ColumnEmbedding, characters: WordComposer) -> None:
         super().__init__()
         self.table = table
         self.characters = characters
@@ -79,3 +79,25 @@ class ConvolvedCharacters(nn.Module):
         mask = ids > 0
         vectors = torch.where(mask.unsqueeze(2), self.embed(ids), 0)
         return self.largest(self.filters(vectors.transpose(1, 2)).transpose(1, 2), mask)
+
+
+class AveragedCharacters(nn.Module):
+    """The mean of the vectors of a word's characters: to be given the numbers of n-grams, which know their neighbours
+    (Bojanowski et al. 2017, arXiv 1607.04606v2, whose vectors are summed, and added to the word's own).
+
+    embed: n-grams as vectors, 0 is padding.
+    """
+
+    def __init__(self, embed: Embedding) -> None:
+        super().__init__()
+        self.embed = embed
+        self.size = embed.size
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return `(N, size)` for N spellings `(N, W)`; zeros for one without characters."""
+        mask = (ids > 0).unsqueeze(2)
+        return torch.where(mask, self.embed(ids), 0).sum(1) / mask.sum(1).clamp(min=1)
+
+
+WordComposer = RecurrentCharacters | ConvolvedCharacters | AveragedCharacters
+"""What makes a vector of a word's characters."""

@@ -21,6 +21,7 @@ from recurra.data.streamed import Stream
 from recurra.data.tag_links import TagLinks
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_scores import FrequentTag, tag_scores
+from recurra.data.text_units import LONGEST_NGRAM
 from recurra.data.word_vectors import WordVectors
 from recurra.heads import CRF, UNLABELLED
 from recurra.learning import ModelFolder, restore_weights
@@ -71,10 +72,12 @@ class TaggingOptions(TextOptions):
     unlabelled: str = option("", "the mark of tokens whose tag is not known: '?', say; any tag may stand there")
     dictionary: bool = option(False, "inputs too: which known spans (words, names) begin, end and go on at a token")
     lexicon: str = option("", "file of known words or names, one a line (a segmenter's dictionary), looked up likewise")
-    characters: Literal["none", "rnn", "cnn"] = option(
-        "none", "compose words of their characters too, by the cell in both directions or by filters: none, rnn or cnn"
+    characters: Literal["none", "rnn", "cnn", "ngrams"] = option(
+        "none",
+        "compose words of their characters too, by the cell, filters or a mean of n-grams: none, rnn, cnn or ngrams",
     )
-    character_size: int = option(25, "numbers of a character's vector; units of each direction, or filters")
+    character_size: int = option(25, "numbers of a character's or n-gram's vector; units of each direction, or filters")
+    ngram: int = option(3, "characters of each of the ngrams")
     head: Literal["crf", "softmax"] = option("crf", "crf: the best legal sequence; softmax: each tag by itself")
     dropout: float = option(0.3, "probability of dropout of the inputs, between layers and before the output")
     batch_size: int = option(32, "sentences a batch")
@@ -85,6 +88,8 @@ class TaggingOptions(TextOptions):
         super().__post_init__()
         if self.character_size < 1:
             raise ArgumentError(f"character_size must be at least 1, got {self.character_size}")
+        if not 1 <= self.ngram <= LONGEST_NGRAM:
+            raise ArgumentError(f"ngram must be from 1 to {LONGEST_NGRAM}, got {self.ngram}")
 
 
 class Tagging(Task):
@@ -122,8 +127,8 @@ class Tagging(Task):
         links = TagLinks.of(stream) if stream else None
         names = TagNames.of(
             train, options.scheme, min_count=options.min_count, check=options.head == "crf", features=options.features,
-            characters=options.characters != "none", dictionary=options.dictionary, spelling=options.spelling,
-            lexicon=listed, links=links,
+            characters=options.characters != "none", ngram=options.ngram if options.characters == "ngrams" else 0,
+            dictionary=options.dictionary, spelling=options.spelling, lexicon=listed, links=links,
         )  # fmt: skip
         count = links.sentences if links else len(sentences)
         data: dict[str, Any] = {"sha256": fingerprint(sentences), "sentences": count}

@@ -17,6 +17,7 @@ from recurra.data.tag_names import TagNames
 from recurra.heads import CRF, UNLABELLED, Softmax
 from recurra.layers import Recurrent
 from recurra.networks import (
+    AveragedCharacters,
     ColumnEmbedding,
     ComposedWords,
     ConvolvedCharacters,
@@ -24,6 +25,7 @@ from recurra.networks import (
     Readout,
     RecurrentCharacters,
     Synchronous,
+    WordComposer,
 )
 from recurra.tasks.contract import starting_anew
 from recurra.tasks.text.pretrained import learned_table
@@ -38,8 +40,9 @@ class Tagger(nn.Module):
     """Embedding, a stack of any cell in one direction or both, and the head, which may have weights of its own.
 
     names: what the tokens, their features and the tags are. characters: how a word's vector is composed of its
-    characters, if at all (`names` has their numbers then): `rnn` by the same cell in both directions, `cnn` by filters.
-    character_size: numbers of a character's vector, units of each direction, or filters. one_hot: words are unit
+    characters, if at all (`names` has their numbers then): `rnn` by the same cell in both directions, `cnn` by filters,
+    `ngrams` as the mean of the vectors of several characters each. character_size: numbers of such a vector, units of
+    each direction, or filters. one_hot: words are unit
     vectors.
     """
 
@@ -55,7 +58,7 @@ class Tagger(nn.Module):
         token_dropout: float,
         head: Literal["crf", "softmax"],
         one_way: bool,
-        characters: Literal["none", "rnn", "cnn"],
+        characters: Literal["none", "rnn", "cnn", "ngrams"],
         character_size: int,
         one_hot: bool = False,
     ) -> None:
@@ -119,11 +122,11 @@ def count_known(batch: Batch) -> int:
     return max(1, int((inside & (batch.targets != UNLABELLED)).sum()))
 
 
-def _composer(
-    kind: Literal["rnn", "cnn"], names: TagNames, cell: type[Cell], size: int
-) -> RecurrentCharacters | ConvolvedCharacters:
+def _composer(kind: Literal["rnn", "cnn", "ngrams"], names: TagNames, cell: type[Cell], size: int) -> WordComposer:
     assert names.characters is not None
     embed = Embedding(names.characters.size + 1, size, std=0.5)  # One more than numbers: padding.
+    if kind == "ngrams":
+        return AveragedCharacters(embed)
     if kind == "cnn":
         return ConvolvedCharacters(embed, size)
     return RecurrentCharacters(embed, Recurrent(cell, size, size, bidirectional=True, batch_first=True))
