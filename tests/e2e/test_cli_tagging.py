@@ -165,7 +165,18 @@ def test_names_with_types_by_a_softmax(tmp_path: Path) -> None:
     [
         ("a O\nb I-X\n\nc O\n\n", ("--scheme", "bio"), "text:1: tag 2, 'I-X', cannot follow 'O' in the scheme bio"),
         ("a B\nb Q\n\nc B\n\n", ("--scheme", "bio"), "text:1: token 2: tag 'Q' is not of the scheme bio"),
-        ("a X\n\nb Y\n\n", ("--validation", 0.5), "text:3: the tag 'Y' is not in the training part"),
+        ("a X\nb Z\n\nb Y\n\n", ("--validation", 0.5), "text:4: token 1: the tag 'Y' is not in the training part"),
+        ("a O\nb B-X\n\na Q-X\n\n", ("--scheme", "bio"), "text:4: token 1: tag 'Q-X' is not of the scheme bio"),
+        ("a O\nb B-X\nc Q-X\n\na O\n\n", (), "text:1: token 3: tag 'Q-X' is not of the scheme bio, which the others"),
+        ("a N\n\nb N\n\n", (), "expected at least two tags, got N alone"),
+        (
+            "a O\nb B-X\n\n" * 9 + "c\n\n",
+            ("--format", "auto"),
+            "text:28: expected 2 columns as in the lines",
+        ),
+        ("a/O b/N\nb/N c\n" * 9, ("--format", "auto"), "text:2: expected token/tag, got 'c' as piece 2"),
+        ("a O\nb N\n\n" * 9, ("--in-memory", 0), "expected data to learn from besides what is held out"),
+        ("\n\n", ("--in-memory", 0), "text: expected sentences or texts, found none"),
         ("a X\n", (), "expected sentences to learn from and to validate on, got 1"),
         ("a X\n\nb\n\n", ("--format", "columns"), "text:3: expected 2 columns"),
     ],
@@ -180,8 +191,9 @@ def test_bad_data_is_refused_in_one_line_and_nothing_is_written(
 
 
 def test_unseen_tags_at_evaluation_are_named_with_their_line(model: Path, tmp_path: Path) -> None:
-    (tmp_path / "more").write_text("我/S 爱/S\n我/S 爱/Q\n", encoding="utf-8")
-    assert "more:2: the tag 'Q'" in refused("evaluate", model, "--data", tmp_path / "more")
+    for tag, message in (("Q", "tag 'Q' is not of the scheme bmes"), ("S-x", "the tag 'S-x' is not in the training")):
+        (tmp_path / "more").write_text(f"我/S 爱/S\n我/S 爱/{tag}\n", encoding="utf-8")
+        assert f"more:2: token 2: {message}" in refused("evaluate", model, "--data", tmp_path / "more")
 
 
 def test_the_sample_reads_as_words() -> None:
@@ -189,6 +201,10 @@ def test_the_sample_reads_as_words() -> None:
     assert len(sentences) == 60
     assert {tag for s in sentences for tag in s.tags} == set("BMES")
     assert all(a != "B" or b in "ME" for s in sentences for a, b in itertools.pairwise(s.tags))
+
+
+def test_half_a_character_is_refused(model: Path) -> None:
+    assert "lone surrogate U+D800" in refused("predict", model, "--text", "我\ud800爱")
 
 
 @pytest.mark.parametrize("kind", ["rnn", "cnn", "ngrams"])

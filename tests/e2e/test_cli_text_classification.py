@@ -191,17 +191,38 @@ def test_tokens_may_be_unit_vectors(tmp_path: Path, task: str, sample: str) -> N
     assert "leave out --one-hot or --vectors" in refused(*words, "--out", tmp_path / "no", "--vectors", "v")
 
 
+ROWS = "text,label\n" + "".join(f"good {i},x\nbad {i},y\n" for i in range(4))
+SAID = '{"text": "good", "label": "x"}\n'
+
+
+@pytest.mark.parametrize("flags", [(), ("--in-memory", 0)])
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("name", "content", "message"),
     [
-        ("text,label\na,x\nb,x\n", "expected at least two classes, got x alone"),
-        ("text,label\na,x\nb,x\nc,y\n", "got 1 of 'y'"),
-        ("words,label\na,x\n", "expected columns 'text' and 'label', got words, label"),
+        ("a.csv", "text,label\na,x\nb,x\n", "expected at least two classes, got x alone"),
+        ("a.csv", "text,label\na,x\nb,x\nc,y\n", "got 1 of 'y'"),
+        ("a.csv", "words,label\na,x\n", "expected columns 'text' and 'label', got words, label"),
+        ("a.csv", "text,label,text\na,x,b\n", "the column 'text' is there 2 times"),
+        ("a.csv", ROWS + "a,b,c\n", "a.csv:10: expected 2 fields as in the first line, got 3"),
+        ("a.csv", ROWS + '"a,x\n' + "b,y\n", "a.csv:10: cannot be read (unexpected end of data)"),
+        ("a.csv", ROWS + " ,x\n", "a.csv:10: expected a text, got an empty one"),
+        ("a.csv", ROWS + "x" * 2_000_000 + ",x\n", "a.csv:10: expected a text of at most 1,000,000 characters"),
+        ("a.csv", "text,label\n", "found none: name another file"),
+        ("a.csv", ROWS + "\0,x\n", "got a NUL byte"),
+        (
+            "a.jsonl",
+            SAID + '{"text": "a", "text": "b", "label": "x"}\n',
+            "a.jsonl:2: the column 'text' is there 2",
+        ),
+        ("a.jsonl", SAID + '{"word": "a", "label": "x"}\n', "a.jsonl:2: expected columns 'text' and 'label', got word"),
+        ("a.jsonl", SAID + '{"text": "\\ud800", "label": "x"}\n', "a.jsonl:2: expected a text that UTF-8 can hold"),
     ],
 )
-def test_bad_data_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "a.csv").write_text(content, encoding="utf-8")
-    assert message in refused(*TRAIN, "--data", tmp_path / "a.csv", "--out", tmp_path / "m")
+def test_bad_data_is_refused_in_one_line_and_nothing_is_written(
+    tmp_path: Path, name: str, content: str, message: str, flags: tuple[object, ...]
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert message in refused(*TRAIN, "--data", tmp_path / name, "--out", tmp_path / "m", *flags)
     assert not (tmp_path / "m").exists()
 
 

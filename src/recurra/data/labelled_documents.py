@@ -180,10 +180,18 @@ def _delimited(delimiter: str) -> Any:
                     else:
                         yield LabelledText(row[header.index(text)].strip(), row[header.index(label)].strip(), at)
         except csv.Error as error:
-            at = f"{document.name}:{first - 1 + reader.line_num}"
+            at = f"{document.name}:{before + 1}"
             raise DataError(f"{at}: cannot be read ({error}): mend the line") from error
 
     return parse
+
+
+class _Fields(dict[str, Any]):
+    """A JSON object, and its names as they are there: one may be there twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.names = [name for name, _ in pairs]
 
 
 def _json_lines(
@@ -194,15 +202,15 @@ def _json_lines(
             continue
         at = f"{document.name}:{number}"
         try:
-            row: Any = json.loads(line)
+            row: Any = json.loads(line, object_pairs_hook=_Fields)
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(
                 f"{at}: expected one JSON object, got what cannot be read ({error}): mend the line"
             ) from error
-        if not isinstance(row, dict):
+        if not isinstance(row, _Fields):
             raise DataError(f"{at}: expected a JSON object, got {type(row).__name__}: mend the line")
-        fields = cast("dict[str, Any]", row)
-        _check_columns(at, list(fields), text, label)
+        fields = row
+        _check_columns(at, fields.names, text, label)
         value, name = fields[text], fields[label]
         if separator and isinstance(name, list):
             name = separator.join(str(part) for part in cast("list[Any]", name))

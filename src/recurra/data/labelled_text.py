@@ -6,14 +6,15 @@
   passed over.
 - `slash`: one sentence a line, `我/b 爱/e` or `dog/NN`; the tag stands after the last slash.
 - `segmented`: one sentence a line, words with blanks between; tokens are characters, tags BMES.
-- `auto`: by the first lines: CoNLL-U by its ten columns, columns by a tab or by several lines of as many columns, slash
-  where every piece has one, otherwise segmented.
+- `auto`: by the first lines: CoNLL-U by its ten columns; slash where most pieces have one; columns by a tab, by
+  several lines of as many columns, or by empty lines among lines that nearly all have as many; otherwise segmented.
 
 A tag that is not known is spelled by a mark of one's own choice (`?`), and read as `UNKNOWN_TAG`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -43,6 +44,7 @@ FORMATS: tuple[TagFormat, ...] = get_args(TagFormat)
 UNKNOWN_TAG = ""
 """What stands in a sentence for a tag that is not known; no format can spell it."""
 
+_NEARLY = 0.9
 _LONGEST = 1_000_000
 """Characters of a line; beyond that it is no line of a corpus."""
 
@@ -123,10 +125,14 @@ def detect_format(lines: Sequence[str]) -> Literal["columns", "conllu", "slash",
     if any(line.count("\t") == 9 for line in some):
         return "conllu"
     pieces = [line.split() for line in some]
-    if some and all(0 < p.rfind("/") < len(p) - 1 for row in pieces for p in row):
+    # Not all of them: where a line is wrong, it is to be told, and not the format of all others to be another one.
+    slashes = [0 < p.rfind("/") < len(p) - 1 for row in pieces for p in row]
+    if slashes and 2 * sum(slashes) > len(slashes):
         return "slash"
-    counts = {len(row) for row in pieces}
-    if any("\t" in line for line in some) or (len(some) > 2 and len(counts) == 1 and min(counts) > 1):
+    count, often = max(Counter(map(len, pieces)).items(), key=lambda item: item[1], default=(0, 0))
+    blocks = any(not line.strip() for line in lines[: len(some)])
+    alike = often >= _NEARLY * len(some) if blocks else often == len(some)
+    if any("\t" in line for line in some) or (len(some) > 2 and count > 1 and alike):
         return "columns"
     return "segmented"
 

@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar, final
 
 from recurra.core.errors import DataError
 from recurra.data.ragged_batches import batch_order
-from recurra.data.text import Document, decode_text, read_found, text_files
+from recurra.data.text import Document, decode_text, read_documents, read_found, text_files
 
 __all__ = ["Chunk", "Stream", "cut_folders", "cut_lines", "read_chunk", "read_folder_chunk"]
 
@@ -67,7 +67,10 @@ class Stream(Generic[T]):
         """Return the records of evenly spaced chunks, of at most so many bytes, or of one chunk."""
         count = max(1, min(len(self.chunks), most // CHUNK))
         places = sorted({(2 * i + 1) * len(self.chunks) // (2 * count) for i in range(count)})
-        return [record for place in places for record in self._parse(self.chunks[place])]
+        found = [record for place in places for record in self._parse(self.chunks[place])]
+        if not found:
+            raise DataError(f"{self.chunks[0].file}: expected sentences or texts, found none: name another file")
+        return found
 
     def batches(
         self,
@@ -134,6 +137,8 @@ def cut_folders(root: Path, folders: Sequence[Path]) -> list[Chunk]:
     pieces: list[tuple[float, int, bytes]] = []
     for folder in folders:
         own = [*_cut_files(root, folder)]
+        if not own:
+            read_documents([folder])  # It says what is missing there.
         pieces += [((i + 0.5) / len(own), size, names) for i, (size, names) in enumerate(own)]
     chunks: list[Chunk] = []
     held, size = list[bytes](), 0

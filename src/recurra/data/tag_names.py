@@ -17,9 +17,10 @@ from recurra.data.span_dictionary import SpanDictionary
 from recurra.data.spelling import Spelling
 from recurra.data.symbols import SymbolTable
 from recurra.data.tag_links import Link, TagLinks, links_of
-from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal
+from recurra.data.tag_schemes import SCHEMES, Scheme, detect, legal, odd_tag
 from recurra.data.text_units import LONGEST_NGRAM, ngrams
 from recurra.data.token_features import TokenFeatures
+from recurra.data.vocabulary import utf8
 from recurra.data.words import split_words
 
 __all__ = ["TagNames"]
@@ -93,7 +94,7 @@ class TagNames:
         )
         kind = "none" if not features else "bigrams" if unit == "characters" else "spelling"
         features_of = TokenFeatures.of([s.tokens for s in sentences], kind)
-        scheme = detect(tags) if scheme == "auto" else scheme
+        scheme = _detected(links) if scheme == "auto" else scheme
         _check_tags(links, scheme)
         known = SpanDictionary.of(sentences, scheme) if dictionary and scheme != "none" else _NO_DICTIONARY
         names = cls(table, tags, scheme, unit, features_of, spelling, letters, known, ngram=ngram)
@@ -105,7 +106,11 @@ class TagNames:
         return names
 
     def tokenise(self, text: str) -> list[str]:
-        """Cut raw text into tokens as the training text was: characters, words and signs, or what blanks separate."""
+        """Cut raw text into tokens as the training text was: characters, words and signs, or what blanks separate.
+
+        Raises DataError for a lone surrogate.
+        """
+        utf8(text)
         if self.unit == "characters":
             return [c for c in text if not c.isspace()]
         return text.split() if self.unit == "blanks" else [w for w in split_words(text) if not w.isspace()]
@@ -132,13 +137,15 @@ class TagNames:
         return [(self.encode(s.tokens), [at[tag] for tag in s.tags]) for s in sentences]
 
     def check(self, sentences: Iterable[TaggedSentence]) -> None:
-        """Raise DataError for a tag that the training part lacks, with its place."""
+        """Raise DataError for a tag that is not of the scheme, or that the training part lacks, with its place."""
         for s in sentences:
-            unseen = next((tag for tag in s.tags if tag not in self._at and tag != UNKNOWN_TAG), None)
-            if unseen is not None:
-                raise DataError(
-                    f"{s.place}: the tag {unseen!r} is not in the training part: mend it, or shuffle the sentences"
-                )
+            for i, tag in enumerate(s.tags, 1):
+                if tag not in self._at and tag != UNKNOWN_TAG:
+                    _check_tag(tag, self.scheme, s.place, i)
+                    raise DataError(
+                        f"{s.place}: token {i}: the tag {tag!r} is not in the training part: mend it, or shuffle the "
+                        "sentences"
+                    )
 
     def fault(self, tags: Sequence[str]) -> str | None:
         """Return what is illegal about a sequence of these tags, None if nothing is."""
@@ -222,13 +229,31 @@ def _letters(token: str, ngram: int) -> Sequence[str]:
     return ngrams(f" {ends}", ngram) if ngram else ends
 
 
+def _detected(links: TagLinks) -> Scheme:
+    """Return the scheme that all tags are of; raise DataError where a slip alone keeps them from one."""
+    scheme = detect(links.tags)
+    odd = odd_tag(links.tags) if scheme == "none" else None
+    if odd is not None:
+        tag, near = odd
+        place, at = links.tags[tag]
+        raise DataError(
+            f"{place}: token {at}: tag {tag!r} is not of the scheme {near}, which the others are of: mend it, or give "
+            "--scheme none"
+        )
+    return scheme
+
+
 def _check_tags(links: TagLinks, scheme: Scheme) -> None:
     """Raise DataError for the first tag that is not of the scheme, with its place."""
     for tag, (place, at) in links.tags.items():
-        try:
-            legal((tag,), scheme)
-        except DataError as error:
-            raise DataError(f"{place}: token {at}: {error}") from error
+        _check_tag(tag, scheme, place, at)
+
+
+def _check_tag(tag: str, scheme: Scheme, place: str, at: int) -> None:
+    try:
+        legal((tag,), scheme)
+    except DataError as error:
+        raise DataError(f"{place}: token {at}: {error}") from error
 
 
 def _fault(link: Link, at: int, scheme: Scheme) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from recurra.core.errors import ArgumentError, DataError
 
-__all__ = ["SCHEMES", "Scheme", "Span", "detect", "legal", "spans", "strict_spans", "tags_of"]
+__all__ = ["SCHEMES", "Scheme", "Span", "detect", "legal", "odd_tag", "spans", "strict_spans", "tags_of"]
 
 Scheme = Literal["none", "bio", "iob1", "bioes", "bmes", "sbe"]
 
@@ -111,6 +111,19 @@ def detect(tags: Iterable[str]) -> Scheme:
     if "I" in letters:
         return "none" if "M" in letters else "bioes" if letters & set("ES") else "bio"
     return "bmes" if letters & set("MES") else "bio"
+
+
+def odd_tag(tags: Iterable[str]) -> tuple[str, Scheme] | None:
+    """Return the first tag but for which most would be of a scheme with types, and that scheme; None if there is none.
+
+    To be asked of tags that are of no scheme: `B-PER`, `I-PER`, `O` and `Q-PER` are `bio` with a slip, no word classes.
+    """
+    known = list(tags)
+    typed = [tag for tag in known if _letter(tag) in "BIOESM" and tag[1:2] == "-" and len(tag) > 2]
+    fitting = [*typed, *(tag for tag in known if tag.upper() == "O")]
+    odd = next((tag for tag in known if tag not in fitting), None)
+    scheme = detect(fitting)
+    return None if odd is None or scheme == "none" or 2 * len(fitting) <= len(known) else (odd, scheme)
 
 
 def _parsed(tags: Sequence[str], scheme: Scheme) -> list[tuple[str, str]]:

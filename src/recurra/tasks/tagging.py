@@ -47,6 +47,7 @@ from recurra.tasks.text import (
     count_known,
     fingerprint,
     model_readme,
+    not_empty,
     place_vectors,
     read_again,
 )
@@ -131,6 +132,10 @@ class Tagging(Task):
             dictionary=options.dictionary, spelling=options.spelling, lexicon=listed, links=links,
         )  # fmt: skip
         count = links.sentences if links else len(sentences)
+        if len(names.tags) < 2:
+            raise DataError(
+                f"expected at least two tags, got {', '.join(names.tags)} alone: check the column of the tags"
+            )
         data: dict[str, Any] = {"sha256": fingerprint(sentences), "sentences": count}
         if listed:
             options = replace(options, lexicon=str(Path(options.lexicon).absolute()))
@@ -166,7 +171,7 @@ class Tagging(Task):
     def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
         held = {s.tokens for part in ("validation", "test") for s in self._part(part)} if self.stream else ()
-        return self.options.learned(_Training(self, self._part("train"), self._part("validation"), held))
+        return self.options.learned(not_empty(_Training(self, self._part("train"), self._part("validation"), held)))
 
     def predict(self, inputs: str | Sequence[str]) -> Any:
         """Tag raw text: a `TaggedText` for one string, a list of them for several."""

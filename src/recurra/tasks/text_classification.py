@@ -45,6 +45,7 @@ from recurra.tasks.text import (
     learned_table,
     make_classifier,
     model_readme,
+    not_empty,
     place_vectors,
     read_again,
 )
@@ -154,7 +155,7 @@ class TextClassification(Task):
     def trainable(self) -> Trainable:
         """Return the batches, the loss and the validation for the trainer."""
         held = {t.text for part in ("validation", "test") for t in self._part(part)} if self.stream else ()
-        return self.options.learned(_Training(self, self._part("train"), self._part("validation"), held))
+        return self.options.learned(not_empty(_Training(self, self._part("train"), self._part("validation"), held)))
 
     def predict(self, inputs: str | Sequence[str]) -> Any:
         """Classify raw text: a `ClassifiedText`, or `ManyLabelsText`, for one string, a list of them for several."""

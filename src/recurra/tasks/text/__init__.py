@@ -4,7 +4,7 @@ from recurra.tasks.text.answers import Answers, ClassifiedText, ManyLabels, Many
 from recurra.tasks.text.classification_options import TextClassificationOptions
 from recurra.tasks.text.classifier import make_classifier
 from recurra.tasks.text.options import TextOptions
-from recurra.tasks.text.origin import begin, check_origin, fingerprint, model_readme, read_again
+from recurra.tasks.text.origin import begin, check_origin, fingerprint, model_readme, not_empty, read_again
 from recurra.tasks.text.pretrained import (
     HasVectors,
     learned_table,
@@ -34,6 +34,7 @@ __all__ = [
     "learned_table",
     "make_classifier",
     "model_readme",
+    "not_empty",
     "place_vectors",
     "pretrained",
     "read_again",

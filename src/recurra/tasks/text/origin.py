@@ -9,16 +9,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from recurra.core import Stepwise
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data.word_vectors import WordVectors
 from recurra.tasks.contract import CellChoice
 from recurra.tasks.text.options import TextOptions
 from recurra.tasks.text.pretrained import pretrained, vectors_record
 
-__all__ = ["begin", "check_origin", "fingerprint", "model_readme", "read_again"]
+__all__ = ["begin", "check_origin", "fingerprint", "model_readme", "not_empty", "read_again"]
 
 Options = TypeVar("Options", bound=TextOptions)
 T = TypeVar("T")
+Learning = TypeVar("Learning", bound=Stepwise)
 
 PARTS = ("train", "validation", "test")
 
@@ -69,6 +71,13 @@ def read_again(config: Mapping[str, Any], part: str, read: Callable[[list[Path]]
     if fingerprint(items) != config["data"]["sha256"]:  # pyright: ignore[reportArgumentType]
         raise DataError(f"{', '.join(config['files'])} changed since the model was trained: give --data")
     return items
+
+
+def not_empty(trainable: Learning) -> Learning:
+    """Return a trainable that has something to learn from. Raises DataError where all of it is held out."""
+    if next(iter(trainable.batches(0)), None) is None:
+        raise DataError("expected data to learn from besides what is held out, got the same over again: give more")
+    return trainable
 
 
 def model_readme(
