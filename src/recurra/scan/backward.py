@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -17,9 +17,9 @@ from recurra.scan.epilogue import EpilogueCall
 from recurra.scan.forward import made
 from recurra.scan.frame import Frame, Ports, Sizes, addresses
 from recurra.scan.hoisted import Folded
-from recurra.scan.huge_pages import on_huge_pages
 from recurra.scan.kernels import Compiled
 from recurra.scan.problem import Problem
+from recurra.scan.spare_memory import working_memory
 from recurra.scan.workspace import Layout, Place
 
 __all__ = ["Backpropagation"]
@@ -93,8 +93,7 @@ class Backpropagation:
     def __call__(self, given: Sequence[Tensor | None], problem: Problem) -> list[Tensor | None]:
         """Return the gradient of every input of the loop, None for those that want none or have none."""
         c, batch, like = self._compiled, self._sizes.batch, problem.x
-        allocate: Callable[..., Tensor] = torch.zeros if self._sizes.ragged else torch.empty
-        memory = on_huge_pages(allocate(self._memory, dtype=torch.uint8))
+        memory = working_memory(self._memory, zeros=self._sizes.ragged)
         ends = {v: torch.empty(shape, dtype=like.dtype) for v, shape in self._ends.items()}
         results = [made(form, batch, problem.lengths) for form in self._results]
         tensors = [*given, memory, *ends.values(), *results]

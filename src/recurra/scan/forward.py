@@ -14,6 +14,7 @@ from recurra.compiler.words import Address
 from recurra.scan.frame import Frame, Ports, Sizes, addresses
 from recurra.scan.huge_pages import on_huge_pages
 from recurra.scan.kernels import Compiled
+from recurra.scan.spare_memory import working_memory
 from recurra.scan.workspace import Form, Layout, Place
 
 __all__ = ["Inference", "Training", "made"]
@@ -53,7 +54,7 @@ class Inference:
     def __call__(self, given: Given, lengths: tuple[int, ...] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Return outputs and final states."""
         c, batch = self._compiled, self._sizes.batch
-        memory = on_huge_pages(torch.empty(self._memory, dtype=torch.uint8))
+        memory = working_memory(self._memory)
         kept = [made(form, batch, lengths) for form in self._forms]
         finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
         own = [made(form, batch, lengths) for form in self._outputs]
@@ -109,9 +110,8 @@ class Training:
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Return outputs, final states, and what the backward has to be given."""
         c, batch = self._compiled, self._sizes.batch
-        allocate: Callable[..., Tensor] = torch.empty if lengths is None else torch.zeros
-        kept = on_huge_pages(allocate(self._size, dtype=torch.uint8))
-        own = on_huge_pages(torch.empty(self._frame.memory, dtype=torch.uint8))
+        kept = working_memory(self._size, zeros=lengths is not None)
+        own = working_memory(self._frame.memory)
         finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
         new = [made(form, batch, lengths) for form in self._outputs]
         self._frame.run(addresses([*given, kept, own, *finals, *new]), lengths)
