@@ -46,23 +46,24 @@ def classifiers(parts: Mapping[str, Sequence[LabelledText]], corpora: Path, *, c
 def _bag(parts: Mapping[str, Sequence[LabelledText]], chinese: bool, *, bayes: bool = False) -> list[str]:
     """Take the best of twelve settings by the validation part: one to three tokens together, and the strength."""
     text: Any = importlib.import_module("sklearn.feature_extraction.text")
-    pipeline: Any = importlib.import_module("sklearn.pipeline").make_pipeline
-    best: tuple[float, Any] = (-1.0, None)
-    xs, ys = {k: [t.text for t in v] for k, v in parts.items()}, {k: [t.label for t in v] for k, v in parts.items()}
+    best: tuple[float, list[str]] = (-1.0, [])
+    labels = {k: [t.label for t in v] for k, v in parts.items()}
     for longest in (1, 2, 3):
+        cut = {"analyzer": "char" if chinese else "word", "ngram_range": (1, longest)}
+        bag = text.CountVectorizer(binary=True, **cut) if bayes else text.TfidfVectorizer(sublinear_tf=True, **cut)
+        bag.fit([t.text for t in parts["train"]])
+        rows = {k: bag.transform([t.text for t in v]) for k, v in parts.items()}
         for strength in (0.3, 1.0, 3.0, 10.0):
-            cut = {"analyzer": "char" if chinese else "word", "ngram_range": (1, longest)}
             if bayes:
-                bayesian = importlib.import_module("sklearn.naive_bayes").MultinomialNB(alpha=strength)
-                model = pipeline(text.CountVectorizer(binary=True, **cut), bayesian)
+                model = importlib.import_module("sklearn.naive_bayes").MultinomialNB(alpha=strength)
             else:
-                linear = importlib.import_module("sklearn.linear_model").LogisticRegression(
-                    C=strength, solver="liblinear"
-                )
-                model = pipeline(text.TfidfVectorizer(sublinear_tf=True, **cut), linear)
-            model.fit(xs["train"], ys["train"])
-            best = max(best, (model.score(xs["validation"], ys["validation"]), model), key=lambda pair: pair[0])
-    return [str(label) for label in best[1].predict(xs["test"])]
+                linear: Any = importlib.import_module("sklearn.linear_model").LogisticRegression
+                model = linear(C=strength, solver="liblinear")
+            model.fit(rows["train"], labels["train"])
+            score = model.score(rows["validation"], labels["validation"])
+            if score > best[0]:
+                best = (score, [str(label) for label in model.predict(rows["test"])])
+    return best[1]
 
 
 def _snownlp(parts: Mapping[str, Sequence[LabelledText]], corpora: Path) -> list[str]:

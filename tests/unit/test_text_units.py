@@ -45,27 +45,34 @@ def test_ngrams_by_hand() -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_tokens_come_with_the_pairs_that_they_make(unit: Unit) -> None:
-    units = TextUnits.build(TEXTS, unit, min_count=2, pieces=60, pairs=True)
+def test_tokens_come_with_those_before_them(unit: Unit) -> None:
+    units = TextUnits.build(TEXTS, unit, min_count=2, pieces=60, phrases=True)
     for text in (TEXTS[0], TEXTS[2], "new 新 words", ""):
         tokens = units.tokens(text)
         rows = units.numbers(tokens)
         assert rows.shape == (max(1, len(tokens)), 3)
         assert rows[:, 0].tolist() == units.encode(text)
-        left, right = (table.symbols for table in units.pairs.tables)
-        pairs = list(map("\t".join, zip(["", *tokens], [*tokens, ""], strict=True)))
-        for t, (_, before, behind) in enumerate(rows.tolist() if tokens else []):
-            assert before == (left.index(pairs[t]) + 1 if pairs[t] in left else 0)
-            assert behind == (right.index(pairs[t + 1]) + 1 if pairs[t + 1] in right else 0)
+        for n, column, table in zip((2, 3), rows.T[1:].tolist(), units.phrases.tables, strict=True):
+            for t, number in enumerate(column if tokens else []):
+                phrase = "\t".join([*[""] * max(0, n - 1 - t), *tokens[max(0, t + 1 - n) : t + 1]])
+                assert number == (table.symbols.index(phrase) + 1 if phrase in table else 0)
     assert TextUnits.from_json(units.to_json()) == units
     alone = TextUnits.build(TEXTS, unit, min_count=2, pieces=60)
     assert alone.numbers(alone.tokens(TEXTS[0])).tolist() == alone.encode(TEXTS[0])
-    assert TextUnits.from_json({k: v for k, v in alone.to_json().items() if k != "pairs"}) == alone
+    assert TextUnits.from_json({k: v for k, v in alone.to_json().items() if k != "phrases"}) == alone
 
 
 @pytest.mark.parametrize(
     "broken",
-    [{"level": "byte"}, {"length": 0}, {"length": True}, {"model": "?"}, {"model": 3}, {"symbols": "ab"}, {"pairs": 3}],
+    [
+        {"level": "byte"},
+        {"length": 0},
+        {"length": True},
+        {"model": "?"},
+        {"model": 3},
+        {"symbols": "ab"},
+        {"phrases": 3},
+    ],
 )
 def test_what_is_damaged_is_refused(broken: dict[str, Any]) -> None:
     good = TextUnits.build(["abab"], "ngrams").to_json()

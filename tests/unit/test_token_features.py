@@ -25,6 +25,15 @@ def test_bigrams_go_to_both_sides_and_rare_ones_are_unknown() -> None:
     assert features.sizes == (3, 3)
 
 
+def test_phrases_go_back_one_token_and_two_and_are_known_from_the_second_time_on() -> None:
+    features = TokenFeatures.of([tuple("abc"), tuple("abc"), tuple("xbc")], "phrases")
+    pairs, triples = features.tables
+    assert pairs.symbols == ("b\tc", "\ta", "a\tb")
+    assert triples.symbols == ("\t\ta", "\ta\tb", "a\tb\tc")
+    assert features.encode("abcb") == [[2, 3, 1, 0], [1, 2, 3, 0]]
+    assert features.encode("") == [[], []]
+
+
 def test_spelling_is_lower_case_ends_and_shape() -> None:
     features = TokenFeatures.of([["McDonald-1970"]] * 3, "spelling")
     assert [table.symbols for table in features.tables] == [
@@ -40,7 +49,7 @@ def test_vectors_of_features_are_together_about_as_long_as_that_of_the_token() -
     assert TokenFeatures("none", ()).widths(9) == []
 
 
-@pytest.mark.parametrize("kind", ["none", "bigrams", "spelling"])
+@pytest.mark.parametrize("kind", ["none", "bigrams", "phrases", "spelling"])
 def test_features_come_back_from_json(kind: str) -> None:
     features = TokenFeatures.of([["a", "b"]] * 3, kind)  # pyright: ignore[reportArgumentType]
     assert TokenFeatures.from_json(features.to_json()) == features

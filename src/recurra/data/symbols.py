@@ -22,13 +22,13 @@ class SymbolTable:
     symbols: tuple[str, ...]
 
     @classmethod
-    def build(cls, sequences: Iterable[Iterable[str]], *, min_count: int = 1) -> SymbolTable:
-        """Collect the tokens that are seen at least `min_count` times: of the training part alone."""
+    def build(cls, sequences: Iterable[Iterable[str]], *, min_count: int = 1, most: int | None = None) -> SymbolTable:
+        """Collect the tokens that are seen at least `min_count` times, `most` of them, of the training part alone."""
         counts: Counter[str] = Counter()
         for sequence in sequences:
             counts.update(sequence)
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return cls(tuple(symbol for symbol, count in ordered if count >= min_count))
+        return cls(tuple(symbol for symbol, count in ordered[:most] if count >= min_count))
 
     @property
     def size(self) -> int:

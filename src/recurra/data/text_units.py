@@ -29,7 +29,7 @@ UNITS: tuple[Unit, ...] = get_args(Unit)
 
 LONGEST_NGRAM = 16
 """Characters of an n-gram."""
-_NO_PAIRS = TokenFeatures("none", ())
+_NO_PHRASES = TokenFeatures("none", ())
 
 
 @final
@@ -41,7 +41,7 @@ class TextUnits:
     - `ngrams`: at every character, the `length` characters from it on; fewer at the end.
     - `pieces`: what SentencePiece learned; `model` has its bytes.
 
-    pairs: those that tokens make with their neighbours, which have numbers too, if they are wanted.
+    phrases: what a token says with the one and the two before it, which has numbers too, if it is wanted.
 
     Made by `build` from the training part, or `from_json`.
     """
@@ -50,7 +50,7 @@ class TextUnits:
     table: SymbolTable
     length: int = 1
     model: bytes = b""
-    pairs: TokenFeatures = _NO_PAIRS
+    phrases: TokenFeatures = _NO_PHRASES
 
     @classmethod
     def build(
@@ -61,11 +61,11 @@ class TextUnits:
         min_count: int = 1,
         length: int = 3,
         pieces: int = 8000,
-        pairs: bool = False,
+        phrases: bool = False,
     ) -> TextUnits:
-        """Collect the tokens that are seen at least `min_count` times, or at most so many `pieces`, and the pairs."""
+        """Collect the tokens that are seen at least `min_count` times, or at most so many `pieces`, and the phrases."""
         units = cls._alone(texts, unit, min_count, length, pieces)
-        return replace(units, pairs=TokenFeatures.of(map(units.tokens, texts), "bigrams")) if pairs else units
+        return replace(units, phrases=TokenFeatures.of(map(units.tokens, texts), "phrases")) if phrases else units
 
     @classmethod
     def _alone(cls, texts: Sequence[str], unit: Unit, min_count: int, length: int, pieces: int) -> TextUnits:
@@ -110,10 +110,10 @@ class TextUnits:
         return self.table.encode(self.tokens(text)) or [0]
 
     def numbers(self, tokens: Sequence[str]) -> Tensor:
-        """Return the numbers of tokens `(T,)`, or with those of their pairs `(T, columns)`, int64; T is at least 1."""
-        rows = [self.table.encode(tokens), *self.pairs.encode(tokens)]
+        """Return the numbers of tokens `(T,)`, or with their phrases' `(T, columns)`, int64; T is at least 1."""
+        rows = [self.table.encode(tokens), *self.phrases.encode(tokens)]
         found = np.array(rows, dtype=np.int64).T if tokens else np.zeros((1, len(rows)), dtype=np.int64)
-        return torch.from_numpy(found if self.pairs.tables else found[:, 0])
+        return torch.from_numpy(found if self.phrases.tables else found[:, 0])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads: plain data for a JSON file."""
@@ -123,7 +123,7 @@ class TextUnits:
             "length": self.length,
             "model": model,
             "symbols": self.table.to_json(),
-            "pairs": self.pairs.to_json(),
+            "phrases": self.phrases.to_json(),
         }
 
     @classmethod
@@ -141,8 +141,8 @@ class TextUnits:
             raw = base64.b64decode(model, validate=True)
         except binascii.Error as error:
             raise CorruptError("vocabulary: expected a model in base64: the file is damaged or foreign") from error
-        pairs = TokenFeatures.from_json(data["pairs"]) if "pairs" in data else _NO_PAIRS
-        units = cls(unit, SymbolTable.from_json(data.get("symbols")), length, raw, pairs)
+        phrases = TokenFeatures.from_json(data["phrases"]) if "phrases" in data else _NO_PHRASES
+        units = cls(unit, SymbolTable.from_json(data.get("symbols")), length, raw, phrases)
         if units._pieces is not None and units._pieces.symbols != units.symbols:
             raise CorruptError("vocabulary: the pieces are not those of its model: the file is damaged or foreign")
         return units

@@ -12,13 +12,16 @@ from recurra.data.symbols import SymbolTable
 
 __all__ = ["FEATURES", "FeatureKind", "TokenFeatures"]
 
-FeatureKind = Literal["none", "bigrams", "spelling"]
+FeatureKind = Literal["none", "bigrams", "phrases", "spelling"]
 
 FEATURES: tuple[FeatureKind, ...] = get_args(FeatureKind)
 """The kinds there are."""
 
-_RARE = 3
+_RARE: dict[FeatureKind, int] = {"none": 1, "bigrams": 3, "phrases": 2, "spelling": 3}
 """What is seen less often in training is unknown: rarer pairs are learned by heart and teach nothing."""
+
+_MOST = 300_000
+"""More different values of a feature than these, the most frequent, are not known: they would fill the memory."""
 
 
 @final
@@ -27,6 +30,7 @@ class TokenFeatures:
     """Features of every token, each numbered by a table of its own; 0 is what training did not see often enough.
 
     - `bigrams`: the token with the one before it, and with the one after it (Pei, Ge and Chang 2014; for characters).
+    - `phrases`: the token with the one before it, and with the two before it.
     - `spelling`: the token in lower case, its first three, last two and last three letters, and its shape, in which
       runs of upper case, lower case and digits are `A`, `a` and `0` (as in Huang, Xu and Yu 2015; for words).
     - `none`.
@@ -42,7 +46,8 @@ class TokenFeatures:
         """Collect the features of some sequences of tokens."""
         rows = [_KINDS[kind](tokens) for tokens in sequences]
         columns = range(len(rows[0]) if rows else 0)
-        return cls(kind, tuple(SymbolTable.build((row[k] for row in rows), min_count=_RARE) for k in columns))
+        tables = (SymbolTable.build((row[k] for row in rows), min_count=_RARE[kind], most=_MOST) for k in columns)
+        return cls(kind, tuple(tables))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -80,6 +85,11 @@ def _bigrams(tokens: Sequence[str]) -> list[list[str]]:
     return [pairs[:-1], pairs[1:]]
 
 
+def _phrases(tokens: Sequence[str]) -> list[list[str]]:
+    before = ["", "", *tokens]
+    return [["\t".join(before[i + 3 - n : i + 3]) for i in range(len(tokens))] for n in (2, 3)]
+
+
 def _spelling(tokens: Sequence[str]) -> list[list[str]]:
     lower = [token.lower() for token in tokens]
     shapes = [re.sub(r"\d+", "0", re.sub("[a-z]+", "a", re.sub("[A-Z]+", "A", token))) for token in tokens]
@@ -93,5 +103,6 @@ def _none(tokens: Sequence[str]) -> list[list[str]]:
 _KINDS: dict[FeatureKind, Callable[[Sequence[str]], list[list[str]]]] = {
     "none": _none,
     "bigrams": _bigrams,
+    "phrases": _phrases,
     "spelling": _spelling,
 }

@@ -103,7 +103,7 @@ class TextClassification(Task):
         words = [options.spelling(t.text) for t in train]
         units = TextUnits.build(
             words, options.level, min_count=options.min_count, length=options.ngram, pieces=options.pieces,
-            pairs=options.pairs,
+            phrases=options.phrases,
         )  # fmt: skip
         # A stream is read through once before anything is learned from it: faults are found now.
         count, labels = 0, set[str]()
@@ -198,7 +198,7 @@ class TextClassification(Task):
         return self.units.encode(self.options.spelling(text))
 
     def numbers(self, text: str) -> Tensor:
-        """Return what the network reads of a text: `(T,)`, or with the pairs of tokens `(T, columns)`."""
+        """Return what the network reads of a text: `(T,)`, or with the phrases of tokens `(T, columns)`."""
         return self.units.numbers(self.units.tokens(self.options.spelling(text)))
 
     def evaluate(self, paths: Sequence[Path] | None = None, *, part: str = "validation") -> dict[str, float]:

@@ -34,7 +34,7 @@ class TextClassificationOptions(TextOptions):
     )
     ngram: int = option(3, "characters of each of the ngrams")
     pieces: int = option(8000, "at most so many pieces are learned, by SentencePiece: the extra 'pieces'")
-    pairs: bool = option(True, "inputs too: the pairs that tokens make with their neighbours")
+    phrases: bool = option(True, "inputs too: each token with the one before it, and with the two before it")
     pooling: Literal["last", "mean", "max", "attention"] = option(
         "max", "how all steps become one vector: last, mean, max or attention"
     )

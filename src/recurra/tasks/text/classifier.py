@@ -28,13 +28,13 @@ def make_classifier(
 ) -> ManyToOne:
     """Return the network: embedding, a stack of any cell, in both directions or one way, pooling, a linear readout.
 
-    one_hot: tokens are unit vectors, and embedding_size is asked for their pairs' vectors alone. dropout: of the
+    one_hot: tokens are unit vectors, and embedding_size is asked for their phrases' vectors alone. dropout: of the
     tokens' vectors, between layers and before the readout; token_dropout: of whole tokens. Learned vectors begin small,
     from N(0, 0.1^2): words too rare to be learned say little.
     """
-    sizes = [embedding_size, *units.pairs.widths(embedding_size)]
+    sizes = [embedding_size, *units.phrases.widths(embedding_size)]
     embed = ColumnEmbedding(
-        [units.size, *units.pairs.sizes], sizes, dropout=dropout, unknown=token_dropout, one_hot=one_hot
+        [units.size, *units.phrases.sizes], sizes, dropout=dropout, unknown=token_dropout, one_hot=one_hot
     )
     recurrent = Recurrent(
         cell, embed.size, hidden_size, layers,
