@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -197,11 +198,13 @@ def _segmented(name: str, lines: Sequence[str], first: int) -> Iterator[TaggedSe
     for number, line in enumerate(lines, first):
         words = line.split()
         if words:
-            text, spans, at = "".join(words), list[Span](), 0
-            for word in words:
-                spans.append(Span(at, at + len(word)))
-                at += len(word)
-            yield TaggedSentence(tuple(text), tuple(tags_of(spans, at, "bmes")), f"{name}:{number}")
+            tags = tuple(tag for word in words for tag in _word_tags(len(word)))
+            yield TaggedSentence(tuple("".join(words)), tags, f"{name}:{number}")
+
+
+@lru_cache(maxsize=64)
+def _word_tags(length: int) -> list[str]:
+    return tags_of([Span(0, length)], length, "bmes")
 
 
 def _blocks(lines: Sequence[str], first: int) -> Iterator[tuple[int, list[str]]]:

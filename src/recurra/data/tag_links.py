@@ -39,10 +39,17 @@ class TagLinks:
     def of(cls, sentences: Iterable[TaggedSentence]) -> TagLinks:
         """Go through the sentences once."""
         count, tags, links = 0, dict[str, tuple[str, int]](), dict[Link, tuple[str, int]]()
+        pairs = set[tuple[str | None, str | None]]()
         for count, sentence in enumerate(sentences, 1):  # noqa: B007 (how many there were)
-            for link, at in links_of(sentence.tags):
+            row = sentence.tags
+            # Nearly always: nothing new, and nothing unknown, which is in no pair.
+            if pairs.issuperset(zip((None, *row), (*row, None), strict=True)):
+                continue
+            for link, at in links_of(row):
                 if link not in links:
                     links[link] = sentence.place, at
+                    if not link.unknown:
+                        pairs.add((link.before, link.after))
                     if link.after is not None:
                         tags.setdefault(link.after, links[link])
         return cls(count, tags, links)
