@@ -11,7 +11,7 @@ from recurra.core.errors import DataError
 from recurra.data import LabelledText, TaggedSentence, read_labelled, read_tagged, streamed
 from recurra.data.labelled_documents import stream_labelled
 from recurra.data.labelled_text import stream_tagged
-from recurra.data.streamed import Stream
+from recurra.data.streamed import ShuffledStream, Stream
 
 
 @pytest.fixture(autouse=True)
@@ -104,17 +104,21 @@ def test_batches_are_every_record_once_and_go_on_where_they_stopped(tmp_path: Pa
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
     stream = texts(tmp_path / "a.csv")
 
+    def shuffled() -> ShuffledStream[LabelledText]:
+        return ShuffledStream(stream, 7, 3, size=lambda t: len(t.text), keep=lambda t: not t.text.endswith("5"))
+
     def batches(epoch: int, start: int = 0) -> list[list[LabelledText]]:
-        kept = stream.batches(7, 3, epoch, start, size=lambda t: len(t.text), keep=lambda t: not t.text.endswith("5"))
-        return list(kept)
+        return list(shuffled().batches(epoch, start))
 
     first = batches(0)
     assert sorted(t.place for batch in first for t in batch) == sorted(
         t.place for t in stream if not t.text.endswith("5")
     )
     assert first == batches(0) != batches(1)
+    counted = shuffled()
+    assert [counted.count(epoch) for epoch in (0, 1, 2)] == [len(batches(epoch)) for epoch in (0, 1, 2)]
     for start in (1, 20, len(first) - 1):
-        assert batches(0, start) == first[start:]
+        assert batches(0, start) == list(counted.batches(0, start)) == first[start:]
     # Not in the order of the file, and the longer beside the longer.
     assert [t for batch in first for t in batch] != sorted((t for batch in first for t in batch), key=lambda t: t.place)
     spread = [max(len(t.text) for t in batch) - min(len(t.text) for t in batch) for batch in first]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import random
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar, final
@@ -18,7 +19,7 @@ from recurra.core.errors import DataError
 from recurra.data.ragged_batches import batch_order
 from recurra.data.text import Document, decode_text, read_documents, read_found, text_files
 
-__all__ = ["Chunk", "Stream", "cut_folders", "cut_lines", "read_chunk", "read_folder_chunk"]
+__all__ = ["Chunk", "ShuffledStream", "Stream", "cut_folders", "cut_lines", "read_chunk", "read_folder_chunk"]
 
 T = TypeVar("T")
 
@@ -63,40 +64,71 @@ class Stream(Generic[T]):
         for chunk in self.chunks:
             yield from self._parse(chunk)
 
+    def read(self, place: int) -> list[T]:
+        """Return the records of one chunk."""
+        return self._parse(self.chunks[place])
+
     def sample(self, most: int) -> list[T]:
         """Return the records of evenly spaced chunks, of at most so many bytes, or of one chunk."""
         count = max(1, min(len(self.chunks), most // CHUNK))
         places = sorted({(2 * i + 1) * len(self.chunks) // (2 * count) for i in range(count)})
-        found = [record for place in places for record in self._parse(self.chunks[place])]
+        found = [record for place in places for record in self.read(place)]
         if not found:
             raise DataError(f"{self.chunks[0].file}: expected sentences or texts, found none: name another file")
         return found
 
-    def batches(
+
+@final
+class ShuffledStream(Generic[T]):
+    """A stream's records in batches, epoch by epoch: pure functions of the seed and the epoch.
+
+    size: a record's length, so that the longer stand beside the longer; keep: whether it is learned from.
+    """
+
+    def __init__(
         self,
+        stream: Stream[T],
         batch_size: int,
         seed: int,
-        epoch: int,
-        start: int,
         *,
         size: Callable[[T], int],
         keep: Callable[[T], bool],
-    ) -> Iterator[list[T]]:
-        """Yield the batches of an epoch from batch `start` on: a pure function of its arguments.
+    ) -> None:
+        self._stream, self._batch_size, self._seed = stream, batch_size, seed
+        self._size, self._keep = size, keep
+        self._kept: array[int] | None = None
 
-        size: a record's length, so that the longer stand beside the longer; keep: whether it is learned from.
-        """
-        draw = random.Random(f"{seed} {epoch}")
-        order = list(range(len(self.chunks)))
-        draw.shuffle(order)
-        for first in range(0, len(order), BUFFER):
-            here = order[first : first + BUFFER]
-            records = [record for i in here for record in self._parse(self.chunks[i]) if keep(record)]
-            own, count = draw.getrandbits(32), math.ceil(len(records) / batch_size)
-            if start < count:
-                for rows in batch_order([size(record) for record in records], batch_size, own, epoch, start):
+    def batches(self, epoch: int, start: int = 0) -> Iterator[list[T]]:
+        """Yield the batches of an epoch from batch `start` on."""
+        for places, own in self._buffers(epoch):
+            if self._kept is not None and start >= (count := self._count(places)):
+                start -= count
+                continue
+            records = [record for place in places for record in self._stream.read(place) if self._keep(record)]
+            if start < (count := math.ceil(len(records) / self._batch_size)):
+                lengths = [self._size(record) for record in records]
+                for rows in batch_order(lengths, self._batch_size, own, epoch, start):
                     yield [records[i] for i in rows]
             start = max(0, start - count)
+
+    def count(self, epoch: int) -> int:
+        """Return how many batches an epoch has; at first everything is read for it, later nothing."""
+        if self._kept is None:
+            kept = (sum(map(self._keep, self._stream.read(i))) for i in range(len(self._stream.chunks)))
+            self._kept = array("I", kept)
+        return sum(self._count(places) for places, _ in self._buffers(epoch))
+
+    def _buffers(self, epoch: int) -> Iterator[tuple[list[int], int]]:
+        """Yield the places of the chunks that are shuffled together, and a seed of their own."""
+        draw = random.Random(f"{self._seed} {epoch}")
+        order = list(range(len(self._stream.chunks)))
+        draw.shuffle(order)
+        for first in range(0, len(order), BUFFER):
+            yield order[first : first + BUFFER], draw.getrandbits(32)
+
+    def _count(self, places: Sequence[int]) -> int:
+        assert self._kept is not None
+        return math.ceil(sum(self._kept[i] for i in places) / self._batch_size)
 
 
 def cut_lines(file: Path, ends: Callable[[bytes], bool] = lambda line: True) -> Iterator[Chunk]:

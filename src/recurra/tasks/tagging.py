@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from recurra.data.labelled_text import stream_tagged
 from recurra.data.ragged_batches import batch_order, padded
 from recurra.data.span_dictionary import read_lexicon
 from recurra.data.split import in_order
-from recurra.data.streamed import Stream
+from recurra.data.streamed import ShuffledStream, Stream
 from recurra.data.tag_links import TagLinks
 from recurra.data.tag_names import TagNames
 from recurra.data.tag_scores import FrequentTag, tag_scores
@@ -331,25 +332,26 @@ class _Training(WholeSequences):
         self._model = model
         self._train = [] if model.stream else model.names.numbered(train)
         self._validation = model.names.numbered(validation)
-        self._gold, self._elsewhere = validation, held
+        self._gold = validation
+        self._streamed = model.stream and ShuffledStream(
+            model.stream, model.options.batch_size, model.seed,
+            size=lambda s: len(s.tokens), keep=lambda s: s.tokens not in held,
+        )  # fmt: skip
         if all(not any(s.tags) for s in validation):
             raise DataError("expected known tags in the validation part, got none: shuffle the sentences")
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        if self._model.stream is not None:
-            yield from self._streamed(self._model.stream, epoch, start)
+        if self._streamed is not None:
+            for sentences in self._streamed.batches(epoch, start):
+                yield _batch(self._model.names.numbered(sentences))
             return
         lengths = [len(ids) for ids, _ in self._train]
         for rows in batch_order(lengths, self._model.options.batch_size, self._model.seed, epoch, start):
             yield _batch([self._train[i] for i in rows])
 
-    def _streamed(self, stream: Stream[TaggedSentence], epoch: int, start: int) -> Iterator[Batch]:
-        o = self._model.options
-        for sentences in stream.batches(
-            o.batch_size, self._model.seed, epoch, start,
-            size=lambda s: len(s.tokens), keep=lambda s: s.tokens not in self._elsewhere,
-        ):  # fmt: skip
-            yield _batch(self._model.names.numbered(sentences))
+    def count(self, epoch: int) -> int:
+        size = self._model.options.batch_size
+        return math.ceil(len(self._train) / size) if self._streamed is None else self._streamed.count(epoch)
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         assert batch.targets is not None

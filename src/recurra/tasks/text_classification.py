@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from recurra.core import Batch, Cell, Steps, Trainable
 from recurra.core.errors import ArgumentError, CorruptError, DataError
 from recurra.data import LabelledText
 from recurra.data.ragged_batches import batch_order, padded
-from recurra.data.streamed import Stream
+from recurra.data.streamed import ShuffledStream, Stream
 from recurra.data.text_units import TextUnits
 from recurra.data.word_vectors import WordVectors
 from recurra.learning import ModelFolder, restore_weights
@@ -271,24 +272,25 @@ class _Training(WholeSequences):
         self._train = [] if model.stream else [model.numbers(t.text) for t in train]
         self._held = [model.numbers(t.text) for t in validation]
         self._targets, self._gold = model.answers.targets(train), model.answers.targets(validation)
-        self._shown, self._elsewhere = validation[0].text, held
+        self._shown = validation[0].text
+        self._streamed = model.stream and ShuffledStream(
+            model.stream, model.options.batch_size, model.seed,
+            size=lambda t: len(t.text), keep=lambda t: t.text not in held,
+        )  # fmt: skip
         self._weights = model.answers.weights(self._targets) if model.options.class_weights else None
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        if self._model.stream is not None:
-            yield from self._streamed(self._model.stream, epoch, start)
+        if self._streamed is not None:
+            for texts in self._streamed.batches(epoch, start):
+                yield _batch([self._model.numbers(t.text) for t in texts], self._answers.targets(texts))
             return
         lengths = [len(ids) for ids in self._train]
         for rows in batch_order(lengths, self._model.options.batch_size, self._model.seed, epoch, start):
             yield _batch([self._train[i] for i in rows], self._targets[rows])
 
-    def _streamed(self, stream: Stream[LabelledText], epoch: int, start: int) -> Iterator[Batch]:
-        model = self._model
-        for texts in stream.batches(
-            model.options.batch_size, model.seed, epoch, start,
-            size=lambda t: len(t.text), keep=lambda t: t.text not in self._elsewhere,
-        ):  # fmt: skip
-            yield _batch([model.numbers(t.text) for t in texts], self._answers.targets(texts))
+    def count(self, epoch: int) -> int:
+        size = self._model.options.batch_size
+        return math.ceil(len(self._train) / size) if self._streamed is None else self._streamed.count(epoch)
 
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         assert batch.targets is not None
