@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -27,6 +27,11 @@ class SymbolTable:
         counts: Counter[str] = Counter()
         for sequence in sequences:
             counts.update(sequence)
+        return cls.counted(counts, min_count=min_count, most=most)
+
+    @classmethod
+    def counted(cls, counts: Mapping[str, int], *, min_count: int = 1, most: int | None = None) -> SymbolTable:
+        """Take those of some counted tokens that `build` would."""
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls(tuple(symbol for symbol, count in ordered[:most] if count >= min_count))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, final, get_args
@@ -44,10 +45,11 @@ class TokenFeatures:
     @classmethod
     def of(cls, sequences: Iterable[Sequence[str]], kind: FeatureKind) -> TokenFeatures:
         """Collect the features of some sequences of tokens."""
-        rows = [_KINDS[kind](tokens) for tokens in sequences]
-        columns = range(len(rows[0]) if rows else 0)
-        tables = (SymbolTable.build((row[k] for row in rows), min_count=_RARE[kind], most=_MOST) for k in columns)
-        return cls(kind, tuple(tables))
+        counts = [Counter[str]() for _ in _KINDS[kind](())]
+        for tokens in sequences:
+            for count, found in zip(counts, _KINDS[kind](tokens), strict=True):
+                count.update(found)
+        return cls(kind, tuple(SymbolTable.counted(count, min_count=_RARE[kind], most=_MOST) for count in counts))
 
     @property
     def sizes(self) -> tuple[int, ...]:

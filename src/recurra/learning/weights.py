@@ -46,9 +46,9 @@ def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | 
     Its `__metadata__` holds `metadata` (a JSON object, as text) and `sha256`: the checksum of the whole file, with
     the 64 digits of the checksum itself taken as zeros. Tensors that share memory are written each for itself.
     """
-    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     text = canonical_json(dict(metadata or {})).decode()
-    data = safetensors.torch.save(plain, {"metadata": text, "sha256": _BLANK.decode()})
+    # A checkpoint may be large: two copies of it are held at a time, and no more.
+    data = safetensors.torch.save(_apart(tensors), {"metadata": text, "sha256": _BLANK.decode()})
     # The library orders the metadata as it likes; ours is one spelling, so that equal content is equal bytes,
     # and the checksum stands first, so that the zeros replaced below are its own.
     size = int.from_bytes(data[:8], "little")
@@ -59,8 +59,25 @@ def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | 
         separators=(",", ":"),
     ).encode()
     spelled += b" " * (-len(spelled) % 8)
-    blank = len(spelled).to_bytes(8, "little") + spelled + data[8 + size :]
-    return blank.replace(_BLANK, hashlib.sha256(blank).hexdigest().encode(), 1)
+    whole = bytearray(len(spelled).to_bytes(8, "little") + spelled)
+    whole += memoryview(data)[8 + size :]
+    del data
+    at = whole.index(_BLANK)
+    whole[at : at + len(_BLANK)] = hashlib.sha256(whole).hexdigest().encode()
+    return bytes(whole)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors on the CPU, each with memory of its own; none is copied that has it."""
+    found: dict[str, Tensor] = {}
+    seen = set[int]()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().to("cpu").contiguous()
+        storage = plain.untyped_storage()
+        shared = storage.data_ptr() in seen or storage.nbytes() != plain.nbytes
+        found[name] = plain.clone() if shared else plain
+        seen.add(storage.data_ptr())
+    return found
 
 
 def load_tensors(path: Path, *, finite: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
