@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recurra.core.errors import ArgumentError, CorruptError, ShapeError
-from recurra.data import TaggedSentence
+from recurra.data import TaggedSentence, token_features
 from recurra.data.ragged_batches import padded
 from recurra.data.tag_names import TagNames
 from recurra.data.token_features import TokenFeatures
@@ -32,6 +32,13 @@ def test_phrases_go_back_one_token_and_two_and_are_known_from_the_second_time_on
     assert triples.symbols == ("\t\ta", "\ta\tb", "a\tb\tc")
     assert features.encode("abcb") == [[2, 3, 1, 0], [1, 2, 3, 0]]
     assert features.encode("") == [[], []]
+
+
+def test_only_so_many_tokens_are_counted_and_so_many_values_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_features, "_COUNTED", {"phrases": 6})
+    monkeypatch.setattr(token_features, "_MOST", 2)
+    pairs, _ = TokenFeatures.of([tuple("abc"), tuple("abc"), *[tuple("xyz")] * 9], "phrases").tables
+    assert pairs.symbols == ("\ta", "a\tb")
 
 
 def test_spelling_is_lower_case_ends_and_shape() -> None:

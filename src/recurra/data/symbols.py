@@ -22,18 +22,19 @@ class SymbolTable:
     symbols: tuple[str, ...]
 
     @classmethod
-    def build(cls, sequences: Iterable[Iterable[str]], *, min_count: int = 1, most: int | None = None) -> SymbolTable:
-        """Collect the tokens that are seen at least `min_count` times, `most` of them, of the training part alone."""
+    def build(cls, sequences: Iterable[Iterable[str]], *, min_count: int = 1) -> SymbolTable:
+        """Collect the tokens that are seen at least `min_count` times: of the training part alone."""
         counts: Counter[str] = Counter()
         for sequence in sequences:
             counts.update(sequence)
-        return cls.counted(counts, min_count=min_count, most=most)
+        return cls.counted(counts, min_count=min_count)
 
     @classmethod
     def counted(cls, counts: Mapping[str, int], *, min_count: int = 1, most: int | None = None) -> SymbolTable:
-        """Take those of some counted tokens that `build` would."""
-        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return cls(tuple(symbol for symbol, count in ordered[:most] if count >= min_count))
+        """Take the tokens that were counted at least `min_count` times, `most` of them."""
+        often = [item for item in counts.items() if item[1] >= min_count]
+        often.sort(key=lambda item: (-item[1], item[0]))
+        return cls(tuple(symbol for symbol, _ in often[:most]))
 
     @property
     def size(self) -> int:

@@ -21,8 +21,11 @@ FEATURES: tuple[FeatureKind, ...] = get_args(FeatureKind)
 _RARE: dict[FeatureKind, int] = {"none": 1, "bigrams": 3, "phrases": 2, "spelling": 3}
 """What is seen less often in training is unknown: rarer pairs are learned by heart and teach nothing."""
 
-_MOST = 300_000
-"""More different values of a feature than these, the most frequent, are not known: they would fill the memory."""
+_MOST = 150_000
+"""More different values of a feature than these, the most frequent, are not known: learning them all would be slow."""
+
+_COUNTED: dict[FeatureKind, int] = {"none": 0, "bigrams": 4_000_000, "phrases": 1_000_000, "spelling": 4_000_000}
+"""Tokens whose features are counted: those of more would fill the memory. A sample of a stream is from everywhere."""
 
 
 @final
@@ -46,10 +49,14 @@ class TokenFeatures:
     def of(cls, sequences: Iterable[Sequence[str]], kind: FeatureKind) -> TokenFeatures:
         """Collect the features of some sequences of tokens."""
         counts = [Counter[str]() for _ in _KINDS[kind](())]
-        for tokens in sequences:
-            for count, found in zip(counts, _KINDS[kind](tokens), strict=True):
-                count.update(found)
-        return cls(kind, tuple(SymbolTable.counted(count, min_count=_RARE[kind], most=_MOST) for count in counts))
+        counted = 0
+        for tokens in sequences if counts else ():
+            for column, found in zip(counts, _KINDS[kind](tokens), strict=True):
+                column.update(found)
+            counted += len(tokens)
+            if counted >= _COUNTED[kind]:
+                break
+        return cls(kind, tuple(SymbolTable.counted(c, min_count=_RARE[kind], most=_MOST) for c in counts))
 
     @property
     def sizes(self) -> tuple[int, ...]:
