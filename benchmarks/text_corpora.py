@@ -69,8 +69,8 @@ EXPERIMENTS = {
     "segmentation_lexicon": Experiment(
         "Words in Chinese, with jieba's dictionary", "segmentation.txt",
         TaggingOptions(format="segmented", scheme="bmes", dictionary=True, zeros=True, dropout=0.5, test=0.05), 3,
-        "f1", 0.965, "As above, and words are looked up in the 349,046 of jieba 0.42.1's dictionary too "
-        "(`--lexicon`; MIT). They were collected from this very newspaper among others, so words of the test part are "
+        "f1", 0.965, "As above, on the same test part, and words are looked up among the 349,046 of jieba "
+        "0.42.1's dictionary too (`--lexicon`; MIT). They were collected from this very newspaper among others, so words of the test part are "
         "in it that no line of the training part has: it stands for a list that its user knows to fit the text.",
         jieba=True,
     ),
@@ -82,7 +82,7 @@ EXPERIMENTS = {
     "entities_crf_6": Experiment(
         "Names in Chinese, CRF, longer", "entities.conll",
         TaggingOptions(format="columns", scheme="bio", dropout=0.5, test=0.05), 6, "f1", 0.90,
-        "As above, but for the epochs and the seed.", seeds=(1,),
+        "As above, but for the epochs and the seed; the same test part.", seeds=(1,),
     ),
     "entities_softmax": Experiment(
         "Names in Chinese, softmax", "entities.conll",
