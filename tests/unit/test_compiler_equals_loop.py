@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recurra import cells
 from recurra.core import Cell, State
-from recurra.scan import Result, cpp_compiler, scan
+from recurra.scan import Result, cpp_compiler, dealing, scan
 
 needs_compiler = pytest.mark.skipif(cpp_compiler() is None, reason="there is no C++ compiler on this machine")
 
@@ -216,6 +216,23 @@ def test_kernels_equal_the_loop(kind: Callable[[int, int], Cell], sizes: tuple[i
         truth = gradients(cell, "reference", batch, **options)
         assert_equal(gradients(cell, "cpp", batch, **options), truth, tolerance)
         assert_equal(gradients(cell, "hoisted", batch, **options), truth, tolerance)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
+def test_threads_that_share_a_row_change_nothing(kind: Callable[[int, int], Cell], monkeypatch: Any) -> None:
+    monkeypatch.setattr(dealing, "_WORK_A_SHARE", 1)
+    cell = kind(3, 17).double()
+    for options in ({}, {"reverse": True}):
+        gradients(cell, "cpp", 1, steps=6, **options)  # the first call gives what the loop gives
+        one = gradients(cell, "cpp", 1, steps=6, **options)
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            try:
+                found = gradients(cell, "cpp", 1, steps=6, **options)
+            finally:
+                torch.set_num_threads(1)
+            assert_equal(found, one, 1e-14)  # PyTorch's own products, after the loop, may round in another way
 
 
 @needs_compiler

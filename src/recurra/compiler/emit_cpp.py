@@ -136,8 +136,9 @@ class _Emitter:
         )
         early, call = self._ahead(common)
         code = (
-            f"{early}static void {self._name}_rows(const int64_t* a, const int64_t* rows, long count, const int64_t* counts) {{\n"  # noqa: E501
-            f"{common}{strides}{scratch}{self._ends('begin')}"
+            f"{early}static RECURRA_ONCE void {self._name}_rows(const int64_t* a, const int64_t* rows, long count, "
+            "const int64_t* counts, recurra::Share share) {\n"
+            f"{common}{strides}{scratch}{self._tiles.shares()}{self._ends('begin')}  share.meet();\n"
             f"  for (long i = 0; i < T; i++) {{\n{call}"
             "    const long t = descend ? T - 1 - i : i, before = t + descend, after = t + 1 - descend;\n"
             f"    const long n = counts ? counts[t] : count;\n{pointers}{body}  }}\n{self._ends('end')}}}\n"
@@ -147,10 +148,18 @@ class _Emitter:
             "  const int64_t *first = (const int64_t*)a[4], *rows = (const int64_t*)a[5], *counts = (const int64_t*)a[6];\n"  # noqa: E501
             "  const long threads = a[3];\n"
             f"  if (a[10]) {self._name}_pack(a);\n"
-            f"  if (threads == 1) return {self._name}_rows(a, rows, first[1], counts);\n"
+            f"  if (threads == 1) return {self._name}_rows(a, rows, first[1], counts, {{0, 1, nullptr}});\n"
+            "  if (threads < 0) {\n"
+            "    int64_t arrived = 0;\n"
+            "    #pragma omp parallel num_threads(-threads)\n"
+            f"    {self._name}_rows(a, rows, first[1], counts, "
+            "{omp_get_thread_num(), omp_get_num_threads(), &arrived});\n"
+            "    return;\n"
+            "  }\n"
             "  #pragma omp parallel for num_threads(threads) schedule(static, 1)\n"
             "  for (long k = 0; k < threads; k++)\n"
-            f"    {self._name}_rows(a, rows + first[k], first[k + 1] - first[k], counts ? counts + k * a[0] : nullptr);\n"  # noqa: E501
+            f"    {self._name}_rows(a, rows + first[k], first[k + 1] - first[k], counts ? counts + k * a[0] : nullptr, "
+            "{0, 1, nullptr});\n"
             "}\n"
         )
         first = self.port(self._carried[0]) if self._carried else len(ports)
@@ -181,14 +190,16 @@ class _Emitter:
         if not self._tiles.ahead:
             return "", ""
         text = (
-            f"static void {self._name}_ahead(const int64_t* a, const long b, const long from) {{\n{common}"
+            f"static void {self._name}_ahead(const int64_t* a, const long b, const long from, "
+            f"const recurra::Share& share) {{\n{common}"
             "  const long steps = lengths ? lengths[b] : T, least = descend ? T - steps : 0, most = descend ? T : steps;\n"  # noqa: E501
             f"  const long low = from < least ? least : from, high = from + {AHEAD} < most ? from + {AHEAD} : most;\n"
             f"{self._tiles.ahead}}}\n"
         )
         return (
             text,
-            f"    if (ahead && i % {AHEAD} == 0) for (long m = 0; m < count; m++) {self._name}_ahead(a, rows[m], i);\n",
+            f"    if (ahead && i % {AHEAD} == 0)\n"
+            f"      for (long m = 0; m < count; m++) {self._name}_ahead(a, rows[m], i, share);\n",
         )
 
     def _ends(self, which: str) -> str:
@@ -199,8 +210,8 @@ class _Emitter:
             slots = f"{{a[{word + 1}], a[{word + 2}], a[{word + 3}], T, descend, lengths}}"
             other = first + 2 * k + (which == "end")
             text += (
-                f"  recurra::{which}(({kind}*)a[{word}], recurra::Slots{slots}, ({kind}*)a[{other}], "
-                f"{row_size(b.shape)}, rows, count);\n"
+                f"  if (share.first())\n    recurra::{which}(({kind}*)a[{word}], recurra::Slots{slots}, "
+                f"({kind}*)a[{other}], {row_size(b.shape)}, rows, count);\n"
             )
         return text
 
@@ -242,7 +253,7 @@ class _Emitter:
         scope = Scope(self, group, {})
         dims = loops(group.shape)
         inner = scope.vectorised(dims, lambda m: "".join(self.computed(scope, v, m) for v in group.values))
-        return f"    for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n"
+        return _by_first(f"for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n")
 
     def computed(self, scope: Scope, v: Value, m: str) -> str:
         """Return the text that computes and stores a value."""
@@ -290,4 +301,9 @@ class _Emitter:
                 kept[:-1],
                 scope.vectorised([kept[-1]], lambda m: "{" + start + nested(inside, step(m)) + finish(m) + "}\n"),
             )
-        return f"    for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n"
+        return _by_first(f"for (long m = 0; m < n; m++) {{ const long b = rows[m];\n{scope.rows()}{inner}    }}\n")
+
+
+def _by_first(text: str) -> str:
+    """Return the text of what one thread does for all that share rows."""
+    return f"    if (share.first()) {text}    share.meet();\n"

@@ -76,6 +76,13 @@ class Tiles:
         self.early: list[Value] = []
         self.room = 0
         self.flops = 0
+        self._blocks: set[int] = set()
+
+    def shares(self) -> str:
+        """Return the text that tells, before the loop, which blocks of a product are a thread's."""
+        return "".join(
+            f"  const long from{k} = share.from({k}), to{k} = share.to({k});\n" for k in sorted(self._blocks) if k > 1
+        )
 
     def write(self, group: Group, products: list[Value]) -> str:
         """Return the text of one group with matrix products in it."""
@@ -86,6 +93,7 @@ class Tiles:
         width = wide * e.lanes
         most = max(1, min(8, (e.registers - 1) // (count * wide + 1)))
         blocks, line = -(-N // width), count * width
+        self._blocks.add(blocks)
         self.flops += sum(2 * row_size(a.shape) * N for p in products for a in p.values[::2])
         early, late = self._terms(products, folded)
         seen: set[int] = set()
@@ -123,13 +131,13 @@ class Tiles:
             idle = Scope(e, group, {}, asleep=True)
             asleep = self._asleep(group.condition, idle, self._epilogue(group, idle, N, wide))
         return (
-            f"    for (long lap = 0; lap < {blocks}; lap++) {{ const long block = i & 1 ? {blocks - 1} - lap : lap;\n"
+            f"{_own_blocks(blocks)}"
             f"     const long pieces = (n * {folded} + {most - 1}) / {most};\n"
             f"     for (long piece = 0, m0 = 0; piece < pieces; piece++) {{\n"
             f"      const int r = n * {folded} / pieces + (piece < n * {folded} % pieces);\n"
             f"{asleep}      alignas(64) R z[{most * line}]; const R* left[{most}];\n{calls}"
             f"      for (int q = 0; q < r; q++) {{ const long {which};\n{scope.rows()}{body}      }}\n"
-            "      m0 += r;\n     }\n    }\n"
+            "      m0 += r;\n     }\n    }\n    share.meet();\n"
         )
 
     def _asleep(self, condition: Value, scope: Scope, body: str) -> str:
@@ -179,7 +187,7 @@ class Tiles:
                 f" * a[{_word(p) + 1}] + b * a[{_word(p) + 2}] + {term.offset};\n    {text}"
             )
         self.ahead += (
-            f"  for (long block = 0; block < {blocks}; block++)\n"
+            f"  for (long block = share.from({blocks}); block < share.to({blocks}); block++)\n"
             f"   for (long i = low, r; i < high; i += r) {{ r = high - i < {most} ? high - i : {most};\n"
             f"    alignas(64) R z[{most * line}]; const R* left[{most}];\n{calls}"
             f"    for (int q = 0; q < r; q++, i++) __builtin_memcpy({place} + block * {line}, z + q * {line}, {line} * sizeof(R));\n"  # noqa: E501
@@ -246,3 +254,13 @@ class Tiles:
 
 def _word(port: int) -> int:
     return PORTS + 4 * port
+
+
+def _own_blocks(blocks: int) -> str:
+    """Return the head of a loop over the blocks that are a thread's share, from both ends in turn."""
+    if blocks == 1:
+        return "    if (share.last()) { const long block = 0;\n"
+    return (
+        f"    for (long lap = from{blocks}; lap < to{blocks}; lap++) {{\n"
+        f"     const long block = i & 1 ? from{blocks} + to{blocks} - 1 - lap : lap;\n"
+    )

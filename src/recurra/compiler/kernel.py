@@ -163,15 +163,22 @@ class Rows:
     """Which rows each thread runs, and how far.
 
     first: where each thread's rows begin in order; counts: how many of each thread's rows run at each step
-    (threads, T), in order of length; lengths: the steps of each row; both None where all rows run all steps.
+    (threads, T), in order of length; lengths: the steps of each row; both None where all rows run all steps. shared:
+    how many threads share all rows, each running some of their units; then `first` is that of one thread.
     """
 
     def __init__(
-        self, first: Tensor, order: Tensor, counts: Tensor | None = None, lengths: Tensor | None = None
+        self,
+        first: Tensor,
+        order: Tensor,
+        counts: Tensor | None = None,
+        lengths: Tensor | None = None,
+        shared: int = 1,
     ) -> None:
         self._kept = (first, order, counts, lengths)
         addresses = (0 if t is None else t.data_ptr() for t in self._kept)
-        self.words = array("q", (first.shape[0] - 1, *addresses))
+        threads = -shared if shared > 1 else first.shape[0] - 1
+        self.words = array("q", (threads, *addresses))
         """What a kernel is told of them."""
 
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from recurra.core import Cell
-from recurra.scan import bound, mode
+from recurra.scan import at_most, bound, mode
 
 __all__ = ["both", "worth_two_threads"]
 
 _WEIGHTS = 800_000
 """Weights of one direction from which on a second thread wins: they no longer lie in a processor's own cache, and the
-step waits for them. With fewer, waking a thread costs what it brings (`benchmarks/two_directions.py`)."""
+step waits for them. With fewer, waking a thread costs what it brings (`benchmarks/two_threads.py`)."""
 
 _NAME = "recurra-direction"
 _Made = TypeVar("_Made")
@@ -49,13 +49,16 @@ def both(here: Callable[[], _Made], there: Callable[[], _Made]) -> tuple[_Made, 
     """
     grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
+    half = torch.get_num_threads() // 2
+
     def work() -> _Made:
-        with torch.inference_mode(inference), torch.set_grad_enabled(grad):
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad), at_most(half):
             return there()
 
     waiting = _worker().submit(work)
     try:
-        first = here()
+        with at_most(half):
+            first = here()
     finally:
         waiting.exception()
     return first, waiting.result()

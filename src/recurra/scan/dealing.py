@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
+from collections.abc import Generator
 from functools import lru_cache
 
 import torch
 
 from recurra.compiler.kernel import Rows
 
-__all__ = ["deal"]
+__all__ = ["at_most", "deal", "threads"]
 
 _WORK_A_THREAD = 400_000
 """Floating point operations a step and thread, times steps, below which another thread costs more than it brings."""
+
+_WORK_A_SHARE = 100_000
+"""Floating point operations a step and thread below which threads that share rows lose by meeting at every step
+(`benchmarks/two_threads.py`)."""
 
 _POINTWISE = 2000
 """Operations that a row's step is counted for, beside its matrix products."""
@@ -21,14 +28,43 @@ _POINTWISE = 2000
 def deal(steps: int, batch: int, lengths: tuple[int, ...] | None, flops: int) -> Rows:
     """Deal the rows of a batch out to torch's number of threads, or to fewer where there is little to do.
 
+    Where there are at least twice as many threads as rows, and steps are large, all threads share all rows.
     lengths: each row's steps, None where all have `steps`; flops: of one row's step.
     """
-    most = min(torch.get_num_threads(), batch)
-    threads = 1
-    if most > 1:
+    most = threads()
+    if lengths is None and most >= 2 * batch > 0 and steps > 1:
+        shared = min(most, flops * batch // _WORK_A_SHARE)
+        if shared > 1:
+            return _shared(batch, shared)
+    hands = 1
+    if min(most, batch) > 1:
         work = (flops + _POINTWISE) * batch * steps
-        threads = max(1, min(most, math.ceil(work / _WORK_A_THREAD)))
-    return _even(batch, threads) if lengths is None else _uneven(lengths, steps, threads)
+        hands = max(1, min(most, batch, math.ceil(work / _WORK_A_THREAD)))
+    return _even(batch, hands) if lengths is None else _uneven(lengths, steps, hands)
+
+
+def threads() -> int:
+    """Return how many threads a call of the running thread may use: PyTorch's number, or what `at_most` says."""
+    return getattr(_here, "most", None) or torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def at_most(most: int) -> Generator[None]:
+    """Limit the threads that calls of the running thread may use."""
+    before = getattr(_here, "most", None)
+    _here.most = most
+    try:
+        yield
+    finally:
+        _here.most = before
+
+
+_here = threading.local()
+
+
+@lru_cache(maxsize=256)
+def _shared(batch: int, shared: int) -> Rows:
+    return Rows(torch.tensor([0, batch]), torch.arange(batch), shared=shared)
 
 
 @lru_cache(maxsize=256)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from recurra.compiler.ir import Value
 from recurra.scan.backward import Backpropagation
+from recurra.scan.dealing import threads
 from recurra.scan.forward import Inference, Training
 from recurra.scan.frame import Sizes, contiguous, inner_contiguous
 from recurra.scan.hoisted import LoopInputs
@@ -79,7 +79,7 @@ class Run:
         p = self.problem
         steps, batch = p.x.shape[:2]
         ragged, size = p.lengths is not None, self.compiled.size
-        return Sizes(steps, batch, p.reverse, ragged, size, torch.get_num_threads(), strides)
+        return Sizes(steps, batch, p.reverse, ragged, size, threads(), strides)
 
     def _prepared(self, key: Any, prepare: Callable[[], _Call]) -> _Call:
         calls = self.compiled.calls

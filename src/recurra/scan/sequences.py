@@ -12,6 +12,7 @@ from recurra.core import Cell, State
 from recurra.scan.binding import Binding, Snapshot, bound, mode, plain
 from recurra.scan.compiled import tried, worth_again
 from recurra.scan.cpp import compiled_loop
+from recurra.scan.dealing import threads
 from recurra.scan.forward import Inference
 from recurra.scan.frame import Sizes, contiguous, inner_contiguous
 from recurra.scan.hoisted import LoopInputs
@@ -45,7 +46,7 @@ class Sequences:
         for binding in self._bindings:
             if not binding.intact():
                 return None
-        key = (x.shape, x.stride(), torch.get_num_threads())
+        key = (x.shape, x.stride(), threads())
         usual = self._usual.get(key)
         if usual is None:
             usual = self._learn(key, x)
@@ -121,7 +122,7 @@ class Sequences:
             if not tried(binding.program, False, False):
                 return None
             compiled = binding.program.compiled[False]
-            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, torch.get_num_threads(), (x.stride()[:2],))
+            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, threads(), (x.stride()[:2],))
             made.append(Inference(compiled, sizes, [*(binding.once or ()), x, *binding.nothing], self._alone))
             x = torch.empty(*x.shape[:2], *compiled.plan.outputs[0].shape[1:], dtype=x.dtype, device="meta")
         self._calls[key] = made

@@ -2,4 +2,5 @@
 #pragma once
 
 #include "lanes.h"
+#include "share.h"
 #include "tiles.h"
