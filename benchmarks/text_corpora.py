@@ -69,9 +69,10 @@ EXPERIMENTS = {
     "segmentation_lexicon": Experiment(
         "Words in Chinese, with jieba's dictionary", "segmentation.txt",
         TaggingOptions(format="segmented", scheme="bmes", dictionary=True, zeros=True, dropout=0.5, test=0.05), 3,
-        "f1", 0.965, "As above, on the same test part, and words are looked up among the 349,046 of jieba "
-        "0.42.1's dictionary too (`--lexicon`; MIT). They were collected from this very newspaper among others, so words "
-        "of the test part are in it that no line of the training part has: it stands for a list that its user knows to fit the text.",
+        "f1", 0.965, "As above, on the same test part, and words are looked up among the 349,046 of jieba 0.42.1's "
+        "dictionary too (`--lexicon`; MIT). They were collected from this very newspaper among others, so words of the "
+        "test part are in it that no line of the training part has: it stands for a list that its user knows to fit "
+        "the text.",
         jieba=True,
     ),
     "entities_crf": Experiment(
