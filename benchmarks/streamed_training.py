@@ -2,7 +2,7 @@
 
 A file of words is written (or a folder of them for each label), `recurra train` learns some steps from it in a process
 of its own, and the most memory that process ever held is told, for several sizes: what is streamed must not grow with
-the file. The index of the file, which does grow, is weighed by itself. Rows of contestants that are not named stay.
+the file. The index of the file, which does grow, is weighed by itself. Rows that are not measured anew stay.
 
 python benchmarks/streamed_training.py [--megabytes 30 100 300] [--contestants ...] [--out FILE]
 """
@@ -57,12 +57,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--out", type=Path, default=RESULT)
     a = parser.parse_args()
-    rows = [row for row in _earlier(a.out) if row.name not in a.contestants]
+    rows = {(row.name, row.megabytes): row for row in _earlier(a.out)}
     for name in a.contestants:
         for megabytes in a.megabytes:
-            rows.append(_measured(name, megabytes, a.steps))
-            print(_cells(rows[-1]), flush=True)
-    a.out.write_text("\n".join(_report(rows, a.steps)) + "\n", encoding="utf-8")
+            row = rows[name, megabytes] = _measured(name, megabytes, a.steps)
+            print(_cells(row), flush=True)
+            text = "\n".join(_report(sorted(rows.values()), a.steps)) + "\n"
+            a.out.write_text(text, encoding="utf-8")
 
 
 def _report(rows: list[Row], steps: int) -> list[str]:
@@ -90,7 +91,7 @@ def _report(rows: list[Row], steps: int) -> list[str]:
 
 
 def _earlier(file: Path) -> list[Row]:
-    """Return the rows of a table that was written before: those of contestants not measured now are kept."""
+    """Return the rows of a table that was written before."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return [Row(name, *map(float, numbers)) for name, *numbers in cells if name in CONTESTANTS]
@@ -165,19 +166,22 @@ def _cells(row: Row) -> str:
 
 
 def _slope(name: str, rows: list[Row]) -> str:
-    """Return in words how the peak grows beyond the sample that is held, and what a file of 10 GB would take."""
+    """Return in words how the peak changes beyond the sample that is held, and what a file of 10 GB would take."""
     large = [row for row in rows if row.megabytes > SAMPLE] or rows
     mean = sum(row.megabytes for row in large) / len(large)
     level = sum(row.peak for row in large) / len(large)
     spread = sum((row.megabytes - mean) ** 2 for row in large)
-    slope = sum((row.megabytes - mean) * (row.peak - level) for row in large) / spread if spread else 0.0
-    last = large[-1]
+    slope = sum((row.megabytes - mean) * (row.peak - level) for row in large) / spread if spread else None
+    last, peaks = large[-1], [row.peak for row in rows]
     growth = last.indexed / last.megabytes
+    line = "" if slope is None else (
+        f" A line through those above {SAMPLE} MB, by least squares, changes by {1024 * slope:+.0f} MB a GB: "
+        f"{level + slope * (10_240 - mean):.0f} MB at 10 GB, if that is no scatter."
+    )  # fmt: skip
     return (
-        f"- {name}: from {large[0].megabytes:g} to {last.megabytes:g} MB the peak changes by {1024 * slope:+.0f} MB a "
-        f"GB (least squares), the index by {1024 * growth:+.1f} MB a GB. 10 GB: "
-        f"{level + slope * (10_240 - mean):.0f} MB by that line, "
-        f"{max(row.peak for row in large) + growth * 10_240:.0f} MB by the highest peak and the index."
+        f"- {name}: peaks from {min(peaks):.0f} to {max(peaks):.0f} MB, of files from {rows[0].megabytes:g} to "
+        f"{last.megabytes:g} MB. The index takes {1024 * growth:.1f} MB a GB: with the highest peak "
+        f"{max(peaks) + growth * 10_240:.0f} MB at 10 GB.{line}"
     )
 
 
