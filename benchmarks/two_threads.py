@@ -28,8 +28,9 @@ NEVER = float("inf")
 HEAD = [
     "# One sequence on two threads",
     "",
-    "Written by `python benchmarks/two_threads.py`: one sequence, LSTM, float32. A ratio is a contestant's time divided",
-    f"by that of the first: above 1, the first is faster. torch.nn.LSTM has two threads. torch {torch.__version__}.",
+    "Written by `python benchmarks/two_threads.py`: one sequence, LSTM, float32. A ratio is a contestant's time",
+    "divided by that of the first: above 1, the first is faster. torch.nn.LSTM has two threads.",
+    f"torch {torch.__version__}.",
     "",
     "## A layer whose units two threads share",
     "",
