@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from recurra.compiler.build import compiler
 from recurra.core import Head
 from recurra.core.errors import ArgumentError, ShapeError
 from recurra.heads import CRF, UNLABELLED, crf_native
@@ -209,8 +210,9 @@ def test_it_is_a_head_and_says_what_it_expects() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("tags", [1, 2, 7, 8, 9, 17, 24, 33, 45, 50, 100])
 def test_native_code_equals_pytorch(tags: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not crf_native.available(torch.zeros(1)):
+    if compiler() is None:
         pytest.skip("no C++ compiler is installed")
+    assert crf_native.available(torch.zeros(1))  # Where it does not build, nothing else would tell.
     draw = torch.Generator().manual_seed(tags)
 
     def normal(*shape: int) -> Tensor:

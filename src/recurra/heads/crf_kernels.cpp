@@ -5,12 +5,20 @@
 #include "math.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <limits>
+#include <utility>
 
 namespace recurra {
 
 using D = Vec<double>;
 constexpr int N = LANES<double>;
+
+// f(0), f(1), ... f(COUNT - 1), without a loop: what they write stays in registers.
+template <int COUNT, class F> RECURRA_INLINE void unroll(F f) {
+    [&]<int... I>(Indices<I...>) RECURRA_LAMBDA { (f(I), ...); }(upto<COUNT>);
+}
 
 RECURRA_INLINE D widened(const double* p, int n) { return load(p, Some{n}); }
 RECURRA_INLINE D widened(const float* p, int n) {
