@@ -17,7 +17,7 @@ __all__ = ["at_most", "deal", "threads"]
 _WORK_A_THREAD = 400_000
 """Floating point operations a step and thread, times steps, below which another thread costs more than it brings."""
 
-_WORK_A_SHARE = 100_000
+_WORK_A_SHARE = 200_000
 """Floating point operations a step and thread below which threads that share rows lose by meeting at every step
 (`benchmarks/two_threads.py`)."""
 
