@@ -47,12 +47,21 @@ def _page(results: dict[str, Any]) -> Iterator[str]:
     yield from _figures(results)
 
 
+_BUSY = """\
+Other contestants' threads wait for work by keeping their processor busy for a while after their turn, and here and there
+an entry is that of a thread which had to share one: what scales worst here scales as the figures of two threads below say
+where nothing else is measured beside it.
+"""
+
+
 def _table(results: dict[str, Any], threads: int, mode: str) -> Iterator[str]:
     entries = [e for e in results["table"] if e["threads"] == threads and e["mode"] == mode]
     if not entries:
         return
     others = list(dict.fromkeys(name for e in entries for name in e["ratios"]))
     yield f"\n## {mode.capitalize()}, {threads} thread{'s' * (threads > 1)}\n"
+    if threads > 1:
+        yield _BUSY
     yield f"| cell | (B, T, I, H) | recurra, ms | {' | '.join(others)} |\n|---|---|---|{'---|' * len(others)}"
     for cell in dict.fromkeys(e["cell"] for e in entries):
         for e in (e for e in entries if e["cell"] == cell):
