@@ -48,9 +48,9 @@ def _page(results: dict[str, Any]) -> Iterator[str]:
 
 
 _BUSY = """\
-Other contestants' threads wait for work by keeping their processor busy for a while after their turn, and here and there
-an entry is that of a thread which had to share one: what scales worst here scales as the figures of two threads below say
-where nothing else is measured beside it.
+Other contestants' threads wait for work by keeping their processor busy for a while after their turn, and here and
+there an entry is that of a thread which had to share one: what scales worst here scales as the figures of two threads
+below say where nothing else is measured beside it.
 """
 
 
