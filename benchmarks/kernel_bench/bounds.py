@@ -57,8 +57,9 @@ def _of_a_call(results: dict[str, Any]) -> str:
     }
     if len(found) < 2:
         return ""
+    forward, both = found["forward"], found["forward + backward"]
     return (
-        f" One step of one row takes {found['forward']:.0f} us forward and {found['forward + backward']:.0f} us with "
-        "its backward, nearly all of it Python's and autograd's part of a call, which every small shape pays too: that is "
-        "what is missing there, in streaming, and beside contestants that are called from C++ or compiled whole."
+        f" One step of one row takes {forward:.0f} us forward and {both:.0f} us with its backward, nearly all of it "
+        "Python's and autograd's part of a call, which every small shape pays too: that is what is missing there, in "
+        "streaming, and beside contestants that are called from C++ or compiled whole."
     )
