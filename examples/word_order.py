@@ -48,7 +48,13 @@ def learn(rows: Iterator[tuple[str, str]], out: Path, epochs: int) -> TextClassi
     with (out / "sentences.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
     options = TextClassificationOptions(
-        hidden_size=16, embedding_size=16, batch_size=16, pooling="last", validation=0.25, min_count=1, dropout=0.1,
+        hidden_size=16,
+        embedding_size=16,
+        batch_size=16,
+        pooling="last",
+        validation=0.25,
+        min_count=1,
+        dropout=0.1,
         phrases=False,
     )
     run = train(
