@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import recurra
 from recurra.cells.lstm import LSTMCell
+from recurra.layers import sequences
 from recurra.scan import cpp_compiler
 from recurra.wrappers.zoneout import Zoneout
 
@@ -118,3 +119,19 @@ def test_one_graph_of_a_streaming_step() -> None:
         torch.compiler.reset()
         found, _ = torch.compile(lambda x: layer.step(x), fullgraph=True, backend="aot_eager")(x)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@needs_compiler
+def test_what_other_layers_have_prepared_is_nothing_to_a_graph() -> None:
+    x = torch.randn(60, 20, 5)
+    other, layer = recurra.LSTM(5, 32), recurra.LSTM(5, 32)
+    other(x)
+    assert sequences._prepared.get(other) is not None
+
+    def forgetful(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        sequences._prepared.clear()  # as where the other layer is freed while guards are being made
+        return graph.forward
+
+    torch.compiler.reset()
+    found = torch.compile(lambda x: layer(x)[0], fullgraph=True, backend=forgetful)(x)
+    torch.testing.assert_close(found, layer(x)[0], atol=1e-5, rtol=1e-5)

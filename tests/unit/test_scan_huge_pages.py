@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import sys
 from pathlib import Path
@@ -33,7 +34,9 @@ def advised(t: Tensor) -> bool:
 
 
 def test_large_memory_is_advised_and_small_memory_is_not() -> None:
-    large, small = (torch.empty(n << 20, dtype=torch.uint8) for n in (40, 1))
+    # Fresh from the system: what torch.empty gives may lie where advised memory has lain.
+    fresh = mmap.mmap(-1, 40 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    large, small = torch.frombuffer(fresh, dtype=torch.uint8), torch.empty(1 << 20, dtype=torch.uint8)
     before = advised(small)  # small memory may lie where large memory has lain
     assert not advised(large)
     assert on_huge_pages(large) is large

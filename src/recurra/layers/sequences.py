@@ -19,8 +19,10 @@ def run_again(owner: nn.Module, x: Any, state: Any, batch_first: bool) -> tuple[
 
     x, state: what the module's `forward` was given, unchecked.
     """
+    if torch.compiler.is_compiling():  # asked first: it would make guards of what other layers have prepared
+        return None
     prepared = _prepared.get(owner)
-    if prepared is None or type(x) is not Tensor or torch.compiler.is_compiling():
+    if prepared is None or type(x) is not Tensor:
         return None
     if not batch_first:
         return prepared(x, state)
