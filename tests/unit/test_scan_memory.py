@@ -30,4 +30,4 @@ def test_compiled_calls_leave_nothing_behind(cell: str, backward: bool) -> None:
     before = live_tensors()
     for _ in range(3):
         call()
-    assert live_tensors() == before
+    assert live_tensors() <= before  # fewer, where an earlier test's are freed meanwhile
