@@ -18,8 +18,8 @@ _WORK_A_THREAD = 400_000
 """Floating point operations a step and thread, times steps, below which another thread costs more than it brings."""
 
 _WORK_A_SHARE = 200_000
-"""Floating point operations a step and thread below which threads that share rows lose by meeting at every step
-(`benchmarks/two_threads.py`)."""
+"""Floating point operations a step and thread below which threads that share rows lose, by meeting at every step, as
+often as they win (`benchmarks/two_threads.py`)."""
 
 _POINTWISE = 2000
 """Operations that a row's step is counted for, beside its matrix products."""
