@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from passes.steps import Delta, Gates, Leaky, Parts
+from passes.steps import Delta, Gates, Leaky, Parts, Squashed
 from recurra.compiler.canonicalise import canonicalise
 from recurra.compiler.differentiate import differentiate
 from recurra.compiler.ir import Graph, Value, topological, verify
@@ -33,9 +33,9 @@ def traced(cell: Cell) -> Traced:
     return made
 
 
-def staged(cell: Cell) -> Staged:
+def staged(cell: Cell, hoist: bool = True) -> Staged:
     """Return the stages of a step, verified."""
-    made = stage(traced(cell), [], hoist=True)
+    made = stage(traced(cell), [], hoist)
     known = [made.traced.x, *made.traced.parameters.values(), *made.traced.constants]
     verify([*made.once, *made.per_call, *made.before], known)
     verify([*made.outputs, *made.new], made.leaves)
@@ -73,8 +73,7 @@ def _trace() -> str:
     return _text("y and the new state", [made.y, *made.new])
 
 
-def _stage() -> str:
-    made = staged(Leaky())
+def _stage(made: Staged) -> str:
     return "\n".join([
         _text("once", made.once),
         _text("before the loop", made.before, made.once),
@@ -82,8 +81,7 @@ def _stage() -> str:
     ])  # fmt: skip
 
 
-def _differentiate() -> str:
-    made = staged(Gates())
+def _differentiate(made: Staged) -> str:
     graph = made.traced.graph
     graph.protect(made.leaves)
     found = differentiate(made)
@@ -143,8 +141,10 @@ def _lower() -> str:
 
 SHOWN: dict[str, Callable[[], str]] = {
     "trace": _trace,
-    "stage": _stage,
-    "differentiate": _differentiate,
+    "stage": lambda: _stage(staged(Leaky())),
+    "stage_in_the_loop": lambda: _stage(staged(Squashed(), hoist=False)),
+    "differentiate": lambda: _differentiate(staged(Gates())),
+    "differentiate_in_the_loop": lambda: _differentiate(staged(Squashed(), hoist=False)),
     "canonicalise_gates": _canonicalise(Gates),
     "canonicalise_parts": _canonicalise(Parts),
     "partition": _partition,

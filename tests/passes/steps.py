@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from recurra.core import Cell, State
 
-__all__ = ["Delta", "Gates", "Leaky", "Parts"]
+__all__ = ["Delta", "Gates", "Leaky", "Parts", "Squashed"]
 
 
 class Leaky(Cell):
@@ -66,3 +66,19 @@ class Delta(Cell):
         old = torch.bmm(s, k[:, :, None])[:, :, 0]
         s = s + (x - old)[:, :, None] * k[:, None, :]
         return old, (s,)
+
+
+class Squashed(Cell):
+    """A reduction over the step's input, and a product behind the state: both stay in the loop."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.inputs = nn.Linear(3, 2)
+        self.scale = nn.Parameter(torch.ones(2))
+        self.readout = nn.Linear(2, 4, bias=False)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        (h,) = state
+        a = self.inputs(x)
+        h = torch.tanh(h + self.scale * (a - a.mean(1, keepdim=True)))
+        return self.readout(h), (h,)

@@ -89,6 +89,7 @@ def differentiate(staged: Staged) -> Backward:
     in_loop = {k: v for k, v in steps.items() if _light(v, inner, driven, leaves)}
     inner |= ancestors(in_loop.values(), leaves)
     late = {k: v for k, v in steps.items() if k not in in_loop}
+    inner |= ancestors(_pointwise_sides([*once.values(), *late.values()], inner, driven, leaves), leaves)
     kept = _kept([*once.values(), *late.values()], inner, driven, leaves)
     return Backward(
         output_grads,
@@ -332,9 +333,29 @@ def _light(v: Value, inner: set[Value], driven: set[Value], leaves: set[Value]) 
     for a in topological([v], inner | leaves):
         if a in inner or a in leaves:
             continue
-        if a.op == "mm" or (a.op == "sum" and any(a.values[0].shape[d] < 0 for d in a.attrs[0])):
+        if _over_rows(a):
             return False
     return has_rows(v.shape)
+
+
+def _pointwise_sides(roots: Sequence[Value], inner: set[Value], driven: set[Value], leaves: set[Value]) -> list[Value]:
+    """Return what the epilogue's products and sums over rows are made of, where the loop can make it without any
+    product more: there it costs a pass over registers, in the epilogue several over memory."""
+    found: dict[Value, None] = {}
+    stack = [a for v in topological(roots, inner | leaves) if _over_rows(v) for a in v.values]
+    while stack:
+        v = stack.pop()
+        if v in inner or v in leaves:
+            continue
+        if v.op in ("permute", "cat", "slice"):
+            stack.extend(v.values)
+        elif v in driven and _light(v, inner, driven, leaves):
+            found[v] = None
+    return list(found)
+
+
+def _over_rows(v: Value) -> bool:
+    return v.op == "mm" or (v.op == "sum" and any(v.values[0].shape[d] < 0 for d in v.attrs[0]))
 
 
 def _kept(roots: Iterable[Value], inner: set[Value], driven: set[Value], leaves: set[Value]) -> list[Value]:

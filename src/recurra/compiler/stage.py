@@ -6,7 +6,7 @@ Every value depends on some of four things: parameters, the call's context, the 
     per call  the context: once a call for every row, in PyTorch
     before    the step's input (and parameters): over all T * B steps at once, in PyTorch: one matrix product
     loop      the carried state
-    after     needed by y alone, behind a matrix product: over all T * B steps at once
+    after     needed by y alone, behind a large matrix product: over all T * B steps at once
 
 Views and constants cost nothing, so they go wherever they are used.
 """
@@ -23,6 +23,11 @@ from recurra.compiler.trace import Traced
 __all__ = ["Staged", "stage"]
 
 _PARAMETER, _CONTEXT, _INPUT, _STATE = 0, 1, 2, 4
+_LARGE = 2**15
+"""Weights up to which a product that y alone needs stays in the loop. It costs no pass over memory there, and is faster
+at any batch but for large weights and few rows, which read them from memory anew at every step (256 x 256 and one row:
+0.89 of the speed)."""
+
 _FREE = ("reshape", "permute", "expand", "slice", "fill", "stop")
 
 
@@ -68,8 +73,8 @@ def stage(traced: Traced, per_step: Iterable[int], hoist: bool) -> Staged:
     needs = _needs(traced, inputs)
     order = topological([*traced.new, traced.y])
     needed = set(topological(traced.new))
-    after = _after(order, needs, needed, traced) if traced.y not in needed else set[Value]()
-    if not hoist and any(v.op in ("sum", "amax", "aten") and needs[v] == _INPUT for v in order):
+    after = _after(order, needs, needed, traced, hoist) if traced.y not in needed else set[Value]()
+    if not hoist and any(v.op == "aten" and needs[v] == _INPUT for v in order):
         hoist = True
 
     def repeated(v: Value) -> bool:
@@ -140,8 +145,9 @@ def _needs(traced: Traced, inputs: set[Value]) -> dict[Value, int]:
     return needs
 
 
-def _after(order: list[Value], needs: dict[Value, int], needed: set[Value], traced: Traced) -> set[Value]:
-    """Return the values that only y needs, from the first matrix product or foreign operation on.
+def _after(order: list[Value], needs: dict[Value, int], needed: set[Value], traced: Traced, hoist: bool) -> set[Value]:
+    """Return the values that only y needs, from the first large matrix product or foreign operation on;
+    with hoist, from any product on.
 
     None of them where they also need the context, which would have to be repeated for every step.
     """
@@ -149,11 +155,16 @@ def _after(order: list[Value], needs: dict[Value, int], needed: set[Value], trac
     for v in order:
         if v in needed or not needs[v] & _STATE:
             continue
-        if v.op in ("mm", "aten", "part") or any(a in after for a in v.values):
+        apart = v.op in ("aten", "part") or (v.op == "mm" and (hoist or _weights(v) > _LARGE))
+        if apart or any(a in after for a in v.values):
             after.add(v)
     if any(needs[a] & _CONTEXT for v in after for a in v.values):
         return set()
     return after if traced.y in after else set()
+
+
+def _weights(product: Value) -> int:
+    return sum(w.shape[0] * w.shape[1] for w in product.values[1::2])
 
 
 def _frontier(outputs: Iterable[Value], inside: Callable[[Value], bool]) -> list[Value]:
