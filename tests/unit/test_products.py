@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -59,6 +60,30 @@ def _columns(g: Graph, m: int, n: int) -> list[Value]:
     return [_product(g, turned, g.slice(h, 1, at, n)) for at in (0, 2)]
 
 
+def _shown_joined(g: Graph, m: int, n: int) -> list[Value]:
+    """Results that are seen only as parts of others, turned or side by side; and one that is seen by itself too."""
+    a, x, h = _leaf(g, "a", -1, m), _leaf(g, "x", -1, n), _leaf(g, "h", -1, 5)
+    turned = g.permute(a, (1, 0))
+    both = g.cat([_product(g, g.permute(x, (1, 0)), a), _product(g, g.permute(h, (1, 0)), a)], 0)
+    sums = g.cat([g.sum(a, [0]), g.sum(_leaf(g, "b", -1, m), [0])], 0)
+    beside = g.cat([_product(g, turned, x), _product(g, turned, h)], 1)
+    seen, once = (_product(g, turned, _leaf(g, name, -1, 5)) for name in "cd")
+    return [g.permute(both, (1, 0)), sums, beside, seen, g.cat([seen, once], 1)]
+
+
+def _cut_out(g: Graph, m: int, n: int) -> list[Value]:
+    """Columns on either side, weights that are part of others, and rows of more than one size."""
+    a, x = _leaf(g, "a", -1, m + 4), _leaf(g, "x", -1, n, 2)
+    flat, some, w = g.reshape(x, (-1, 2 * n)), g.slice(a, 1, 3, m), _leaf(g, "w", n + 5, m + 1)
+    weight = g.slice(g.slice(w, 0, 2, n), 1, 1, m)
+    return [
+        _product(g, g.permute(flat, (1, 0)), some),
+        _product(g, some, g.permute(weight, (1, 0))),
+        _product(g, g.slice(flat, 1, 1, n), weight),
+        g.reshape(g.sum(some, [0]), (m,)),
+    ]
+
+
 def _made_before(g: Graph, m: int, n: int) -> list[Value]:
     a, x, w = _leaf(g, "a", -1, m), _leaf(g, "x", -1, n), _leaf(g, "w", m, n)
     squared = g.point("mul", a, a)
@@ -70,7 +95,9 @@ def _made_before(g: Graph, m: int, n: int) -> list[Value]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (4, 3), (7, 33), (300, 40), (12, 64)])
-@pytest.mark.parametrize("make", [_weight, _two_weights, _input, _joined, _columns, _made_before])
+@pytest.mark.parametrize(
+    "make", [_weight, _two_weights, _input, _joined, _columns, _shown_joined, _cut_out, _made_before]
+)
 def test_an_epilogue_equals_pytorchs(
     make: Callable[[Graph, int, int], list[Value]], m: int, n: int, rows: int, dtype: torch.dtype
 ) -> None:
@@ -93,16 +120,20 @@ def _run(
     epilogue: Epilogue, given: dict[Value, Tensor], fixed: dict[Value, Tensor], rows: int, like: Tensor
 ) -> list[Tensor]:
     numbers = {v: Address(k) for k, v in enumerate(given)}
-    strips = {v: Strip(numbers[v], v.shape[1]) for v in epilogue.read}
-    call = epilogue.prepare(strips, {v: numbers[v] for v in fixed}, len(given), rows, like.dtype)
+    strips = {v: Strip(numbers[v], math.prod(v.shape[1:])) for v in epilogue.read}
+    call = epilogue.prepare(strips, {v: numbers[v] for v in fixed}, len(given), (rows,), like.dtype)
     return call([t.data_ptr() for t in given.values()], given.__getitem__, fixed, rows, like)
 
 
-def test_columns_of_a_leaf_are_read_where_they_lie() -> None:
-    roots = _columns(Graph(), 8, 16)
+@pytest.mark.parametrize("make", [_columns, _shown_joined, _cut_out])
+def test_nothing_is_copied(make: Callable[[Graph, int, int], list[Value]]) -> None:
+    """Columns of leaves are read where they lie, and what is joined is written where it belongs."""
+    roots = make(Graph(), 8, 16)
     found = find_products(roots, _leaves(roots))
     assert found is not None
     assert found.needed == []
+    alone = [v for v in roots if v not in found.results]
+    assert len(alone) == (1 if make is _shown_joined else 0)  # what is seen by itself is joined by PyTorch
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -7,8 +7,10 @@ Over T * B rows, three forms make up nearly all of an epilogue, whatever the cel
     a W         the gradient of an input
 
 The first two that share `a` are computed together. Where `a` is joined of several values side by side, each of them is
-a product of its own, so that nothing has to be copied. Where more than an eighth of the rows of `a` are zero, they are
-left out of the sums; an x that is infinite or NaN there then makes no NaN of the gradient, as it does in PyTorch.
+a product of its own; columns, and weights that are turned or cut out, are read where they lie; and where results are
+joined or turned, they are written where they belong: nothing has to be copied. Where more than an eighth of the rows
+of `a` are zero, they are left out of the sums; an x that is infinite or NaN there then makes no NaN of the gradient, as
+it does in PyTorch.
 Everything else of the epilogue is left to PyTorch.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,25 +55,29 @@ class _OverRows:
 
 
 class _Left(NamedTuple):
-    """A left side (None: ones), `wide` columns of it from the `first` on, the result, and where in it the product
-    begins: at which row and column."""
+    """A left side (None: ones), `wide` columns of it from the `first` on, the result, where in it the product begins,
+    and how far apart in it neighbours of the left and of the right side are."""
 
     side: Value | None
     first: int
     wide: int
     result: Value
-    row: int
-    column: int
+    start: int
+    across: int
+    down: int
 
 
 @dataclass
 class _ByRows:
-    """A product with a weight, of whose rows those from `start` on belong to the left side; `first` of those that are
-    added up to the result."""
+    """A product with a weight, `columns` wide, which lies in `stored` from the number `start` on, with so many numbers
+    from row to row and from column to column; `first` of those that are added up to the result."""
 
     left: Value
-    weight: Value
+    stored: Value
     start: int
+    down: int
+    right: int
+    columns: int
     result: Value
     first: bool
 
@@ -86,9 +93,13 @@ class Products:
         lefts = [left for g in over_rows for left in g.lefts]
         self.results = list(dict.fromkeys([*(left.result for left in lefts), *(p.result for p in by_rows)]))
         self._leaves = leaves
-        with_rows = [*(g.right for g in over_rows), *(left.side for left in lefts if left.side is not None)]
-        with_rows = list(dict.fromkeys([*with_rows, *(p.left for p in by_rows)]))
-        weights = dict.fromkeys(_stored(p.weight, leaves) for p in by_rows)
+        rights = [*(g.right for g in over_rows), *(p.left for p in by_rows)]
+        with_rows = [
+            *(_columns_of(v, leaves)[0] for v in rights),
+            *(left.side for left in lefts if left.side is not None),
+        ]
+        with_rows = list(dict.fromkeys(with_rows))
+        weights = dict.fromkeys(p.stored for p in by_rows)
         self.read = [v for v in with_rows if v in leaves]
         self.needed = [v for v in dict.fromkeys([*with_rows, *weights]) if v not in leaves]
 
@@ -97,51 +108,58 @@ class Products:
         strips: Mapping[Value, Strip],
         weights: Mapping[Value, Address],
         results: int,
-        rows: int,
+        sizes: Sequence[int],
         dtype: torch.dtype,
     ) -> ProductCall:
         """Return what calls with these operands have in common.
 
         strips, weights: where the rows of operands lie, and matrices without rows, contiguous; results: the number of
-        the first of the addresses that the results will have.
+        the first of the addresses that the results will have; sizes: the first ones of results with rows, whose number
+        is their product.
         """
+        rows = math.prod(sizes)
         number = dtype.itemsize
         place = {v: Address(results + k) for k, v in enumerate(self.results)}
         words: list[int | Address] = []
         work = 0
         for g in self._over_rows:
-            at, width = strips[g.right]
-            words += (rows, width, at, width, 1, 1, len(g.lefts))
-            for side, first, wide, result, row, column in g.lefts:
-                across = result.shape[1] if len(result.shape) == 2 else 1
-                to = place[result].after((row * across + column) * number)
-                strip = None if side is None else strips[side]
-                start, down = (0, 1) if strip is None else (strip.at.after(first * number), strip.width)
-                words += (start, 1, down, wide, to, 1, across)
-                work += wide * width
+            at, down, width = self._columns(g.right, strips, number)
+            words += (rows, width, at, down, 1, 1, len(g.lefts))
+            for left in g.lefts:
+                strip = None if left.side is None else strips[left.side]
+                begin = (0, 1, 1) if strip is None else (strip.at.after(left.first * number), 1, strip.width)
+                to = place[left.result].after(left.start * number)
+                words += (*begin, left.wide, to, left.across, left.down)
+                work += left.wide * width
         for p in self._by_rows:
-            at, width = strips[p.left]
-            stored = _stored(p.weight, self._leaves)
-            height, columns = p.weight.shape
-            down, right = (columns, 1) if stored is p.weight else (1, height)
-            words += (width, columns, weights[stored].after(p.start * down * number), down, right, p.first, 1)
-            words += (at, width, 1, rows, place[p.result], columns, 1)
-            work += width * columns
+            at, down, width = self._columns(p.left, strips, number)
+            weight = weights[p.stored].after(p.start * number)
+            words += (width, p.columns, weight, p.down, p.right, p.first, 1)
+            words += (at, down, 1, rows, place[p.result], p.columns, 1)
+            work += width * p.columns
         threads = max(1, min(torch.get_num_threads(), work * rows // _WORK_A_THREAD))
-        shapes = [tuple(rows if n < 0 else n for n in v.shape) for v in self.results]
-        return ProductCall(Words([threads, len(self._over_rows) + len(self._by_rows), *words]), shapes, dtype)
+        shapes = [(*sizes, *v.shape[1:]) if v.shape[0] < 0 else v.shape for v in self.results]
+        kinds = [(s, tuple(math.prod(s[d + 1 :]) for d in range(len(s)))) for s in shapes]
+        return ProductCall(Words([threads, len(self._over_rows) + len(self._by_rows), *words]), kinds, dtype)
+
+    def _columns(self, v: Value, strips: Mapping[Value, Strip], number: int) -> tuple[Address, int, int]:
+        """Return where a value's columns lie: the first number, the numbers from row to row, and the columns."""
+        whole, first = _columns_of(v, self._leaves)
+        return strips[whole].at.after(first * number), strips[whole].width, v.shape[1]
 
 
 class ProductCall(NamedTuple):
     """Products whose operands lie at addresses that a call tells."""
 
     words: Words
-    shapes: list[tuple[int, ...]]
+    kinds: list[tuple[tuple[int, ...], tuple[int, ...]]]
+    """Shape and strides of every result."""
     dtype: torch.dtype
 
     def __call__(self, bases: Sequence[int]) -> list[Tensor]:
         """Return the results. bases: the addresses by their numbers, but for those of the results, which come last."""
-        made = [torch.empty(shape, dtype=self.dtype) for shape in self.shapes]
+        dtype = self.dtype
+        made = [torch.empty_strided(shape, strides, dtype=dtype) for shape, strides in self.kinds]
         words = self.words([*bases, *(t.data_ptr() for t in made)])
         _native(self.dtype)(words.buffer_info()[0])
         return made
@@ -157,34 +175,40 @@ def find_products(roots: Iterable[Value], leaves: Iterable[Value]) -> Products |
     Only those are taken whose operands can be known before any of them: an operand that stands on another product is
     left to PyTorch, with everything on its way.
     """
-    known = set(leaves)
+    known, roots = set(leaves), list(roots)
     groups: dict[Value, _OverRows] = {}
     by_rows: list[_ByRows] = []
     behind: set[Value] = set()
-    for v in topological(roots, known):
-        if v in known:
-            continue
-        pairs = _pairs(v)
+    order = [v for v in topological(roots, known) if v not in known]
+    shown = _shown(roots, order)
+    skipped = {v.values[0] for v in order if _bias(v)}
+    for v in order:
+        pairs = [] if v in skipped else _pairs(v)
         if any(a in behind for a in v.values) or not pairs:
             behind |= {v} if any(a in behind for a in v.values) else set()
             continue
         behind.add(v)
+        result, origin, down, across = shown.get(v, (v, 0, v.shape[-1] if len(v.shape) == 2 else 1, 1))
         for k, (left, right) in enumerate(pairs):
             if left is None or right.shape[0] == -1:
-                row = 0
+                # The columns of the right side are the rows of the result; those of a sum alone, its columns.
+                ahead = across if v.op == "sum" else down
+                start = origin
                 for part in _parts(right, known):
                     column = 0
                     for side in (None,) if left is None else _parts(left, known):
                         whole, first = (side, 0) if side is None else _columns_of(side, known)
                         wide = 1 if side is None else side.shape[1]
-                        groups.setdefault(part, _OverRows(part)).lefts.append(_Left(whole, first, wide, v, row, column))
+                        to = _Left(whole, first, wide, result, start + column * across, across, ahead)
+                        groups.setdefault(part, _OverRows(part)).lefts.append(to)
                         column += wide
-                    row += part.shape[1]
+                    start += part.shape[1] * ahead
                 continue
-            start = 0
+            stored, at, over, aside = _laid(right, known)
             for part in _parts(left, known):
-                by_rows.append(_ByRows(part, right, start, v, k == 0 and start == 0))
-                start += part.shape[1]
+                first_one = k == 0 and not any(p.result is v for p in by_rows)
+                by_rows.append(_ByRows(part, stored, at, over, aside, right.shape[1], v, first_one))
+                at += part.shape[1] * over
     if not groups and not by_rows:
         return None
     return Products(list(groups.values()), by_rows, known)
@@ -196,8 +220,8 @@ def _pairs(v: Value) -> list[tuple[Value | None, Value]]:
     A sum over rows has the rows' two sides, the second being the one whose columns are vectors: `(x, a)` stands for
     a^T x. Nothing is returned for a value that is no such product.
     """
-    if v.op == "reshape" and len(v.shape) == 1 and v.values[0].op == "sum":
-        (total,) = v.values
+    if v.op == "sum" or _bias(v):
+        total = v if v.op == "sum" else v.values[0]
         (a,) = total.values
         return [(None, a)] if _rows(a) and total.attrs[0] == (0,) else []
     if v.op != "mm" or v.kind != "real":
@@ -211,10 +235,49 @@ def _pairs(v: Value) -> list[tuple[Value | None, Value]]:
     return []
 
 
-def _stored(weight: Value, leaves: set[Value]) -> Value:
-    """Return the matrix that lies in memory where a weight is that one, turned."""
-    turned = weight not in leaves and weight.op == "permute" and weight.attrs[0] == (1, 0)
-    return weight.values[0] if turned and weight.values[0] in leaves else weight
+def _bias(v: Value) -> bool:
+    return v.op == "reshape" and len(v.shape) == 1 and v.values[0].op == "sum"
+
+
+def _shown(roots: Sequence[Value], order: Sequence[Value]) -> dict[Value, tuple[Value, int, int, int]]:
+    """Return where products lie that are shown only as parts of a root, joined or turned: the root, the number in it
+    that they begin with, and the numbers from row to row and from column to column."""
+    uses: dict[Value, int] = dict.fromkeys(roots, 2)
+    for v in order:
+        for a in v.values:
+            uses[a] = uses.get(a, 0) + 1
+    found: dict[Value, tuple[Value, int, int, int]] = {}
+    for root in dict.fromkeys(roots):
+        parts: dict[Value, tuple[Value, int, int, int]] = {}
+        stack = [(root, 0, root.shape[-1], 1)] if len(root.shape) == 2 and root.op in ("cat", "permute") else []
+        while stack:
+            v, at, down, across = stack.pop()
+            if v.op == "permute":
+                stack.append((v.values[0], at, across, down))
+            elif v.op == "cat":
+                for a in v.values:
+                    stack.append((a, at, down, across))
+                    at += a.shape[v.attrs[0]] * (down, across)[v.attrs[0]]
+            else:
+                parts[v] = (root, at, down, across)
+            if v is not root and (uses[v] > 1 or v.shape[0] < 0 or (v in parts and len(_pairs(v)) != 1)):
+                parts.clear()
+                break
+        found.update(parts)
+    return found
+
+
+def _laid(weight: Value, leaves: set[Value]) -> tuple[Value, int, int, int]:
+    """Return the matrix in which a weight lies, turned or cut out of it: the number that it begins with, and the
+    numbers from row to row and from column to column."""
+    if weight not in leaves and weight.op == "permute" and weight.attrs[0] == (1, 0):
+        stored, at, down, right = _laid(weight.values[0], leaves)
+        return stored, at, right, down
+    if weight not in leaves and weight.op == "slice" and weight.attrs[2] == 1:
+        dim, start, _ = weight.attrs
+        stored, at, down, right = _laid(weight.values[0], leaves)
+        return stored, at + start * (down, right)[dim], down, right
+    return weight, 0, weight.shape[1], 1
 
 
 def _rows(v: Value) -> bool:
@@ -229,9 +292,14 @@ def _parts(v: Value, leaves: set[Value]) -> list[Value]:
 
 def _columns_of(v: Value, leaves: set[Value]) -> tuple[Value, int]:
     """Return the leaf of which a value is some columns, and the first of them: they are read where they lie."""
-    if v not in leaves and v.op == "slice" and v.attrs[0] == 1 and v.attrs[2] == 1 and v.values[0] in leaves:
-        return v.values[0], v.attrs[1]
-    return v, 0
+    whole, first = v, 0
+    while whole not in leaves and len(whole.values) == 1 and whole.values[0].shape[0] == whole.shape[0] == -1:
+        if whole.op == "slice" and whole.attrs[0] == 1 and whole.attrs[2] == 1 and len(whole.shape) == 2:
+            first += whole.attrs[1]
+        elif whole.op != "reshape":
+            break
+        (whole,) = whole.values
+    return (whole, first) if whole in leaves else (v, 0)
 
 
 def begin_to_build(dtype: torch.dtype) -> None:

@@ -6,21 +6,19 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from recurra.compiler.interpret import size_of
 from recurra.compiler.ir import Value
-from recurra.compiler.products import Strip
+from recurra.compiler.products import ProductCall, Strip
 from recurra.compiler.words import Address
 from recurra.scan.epilogue import EpilogueCall
-from recurra.scan.forward import made
 from recurra.scan.frame import Frame, Ports, Sizes, addresses
 from recurra.scan.hoisted import Folded
 from recurra.scan.kernels import Compiled
 from recurra.scan.problem import Problem
 from recurra.scan.spare_memory import working_memory
-from recurra.scan.workspace import Layout, Place
+from recurra.scan.workspace import Fresh, Layout, Place
 
 __all__ = ["Backpropagation"]
 
@@ -57,10 +55,12 @@ class Backpropagation:
         self._ask_call, self._ask_state = any(wanted[self._once : first]), any(wanted[kept:])
         needed = c.call_grads.leaves if self._ask_call else ()
         asked = [v.before for v in c.carries if self._ask_state or v.before in needed]
-        self._ends = {v: (batch, *c.form(v, 1).shape) for v in asked}
+        self._ends = Fresh([((batch, *c.form(v, 1).shape), c.form(v, 1).dtype) for v in asked])
+        self._asked = asked
         ends = {v: memory + 1 + k for k, v in enumerate(asked)}
         results: dict[Value, _Timed] = {v: memory + 1 + len(ends) + k for k, v in enumerate(c.given)}
-        self._results = [c.form(v, steps) for v in c.given]
+        self._forms = [c.form(v, steps) for v in c.given]
+        self._results = Fresh([f.kind(batch) for f in self._forms], sizes.ragged)
         layout = Layout(c.carried_forms(steps), batch)
         places = layout.places(memory)
         results.update(zip(c.inner, places[len(c.carries) :], strict=True))
@@ -89,16 +89,20 @@ class Backpropagation:
         self._ask_once = [k for k in c.once if wanted[k]]
         self._ask_late = [k for k in c.late if wanted[first + k]]
         self._epilogue: EpilogueCall | None = None
+        self._direct: tuple[ProductCall, list[int | None]] | None = None
 
     def __call__(self, given: Sequence[Tensor | None], problem: Problem) -> list[Tensor | None]:
         """Return the gradient of every input of the loop, None for those that want none or have none."""
         c, batch, like = self._compiled, self._sizes.batch, problem.x
         memory = working_memory(self._memory, zeros=self._sizes.ragged)
-        ends = {v: torch.empty(shape, dtype=like.dtype) for v, shape in self._ends.items()}
-        results = [made(form, batch, problem.lengths) for form in self._results]
-        tensors = [*given, memory, *ends.values(), *results]
+        ends, results = self._ends(), self._results()
+        tensors = [*given, memory, *ends, *results]
         bases = addresses(tensors)
         self._frame.run(bases, problem.lengths)
+        if self._direct is not None:
+            products, order = self._direct
+            pool = [*tensors, *products(bases)]
+            return [None if k is None else pool[k] for k in order]
 
         staged = c.plan.staged
         fixed = dict(zip(staged.loop_once, map(_there, tensors), strict=False))
@@ -109,8 +113,9 @@ class Backpropagation:
             once = dict(zip(self._ask_once, found, strict=False))
             steps.update(zip(self._ask_late, found[len(self._ask_once) :], strict=True))
         derived = c.derived
-        call = iter(c.call_grads({**fixed, **ends}, batch, like) if self._ask_call else ())
-        state = iter(c.finals({**fixed, **ends}, batch, like) if self._ask_state else ())
+        known = {**fixed, **dict(zip(self._asked, ends, strict=True))}
+        call = iter(c.call_grads(known, batch, like) if self._ask_call else ())
+        state = iter(c.finals(known, batch, like) if self._ask_state else ())
         return [
             *map(once.get, range(self._once)),
             *(None if v is None else next(call, None) for v in derived.call_grads),
@@ -124,7 +129,7 @@ class Backpropagation:
         elif value < len(given):
             ports.step(value, *_there(given[value]).stride()[:2])
         else:
-            form = self._results[value - len(given) - 1 - len(self._ends)]
+            form = self._forms[value - len(given) - 1 - len(self._asked)]
             width = math.prod(form.shape)
             ports.step(value, self._sizes.batch * width, width)
 
@@ -168,15 +173,41 @@ class Backpropagation:
             always = None not in strips.values()
             for v in [v for v, known in strips.items() if known is None]:
                 folded[v] = t = tensor(v).contiguous()
-                strips[v] = Strip(Address(len(bases)), t.shape[1])
+                strips[v] = Strip(Address(len(bases)), math.prod(t.shape[1:]))
                 bases.append(t.data_ptr())
             weights = {v: Address(k) for k, v in enumerate(staged.loop_once)}
             there = {v: s for v, s in strips.items() if s is not None}
-            call = epilogue.prepare(there, weights, len(bases), fold.rows, problem.x.dtype)
-            self._epilogue = call if always else None
+            call = epilogue.prepare(there, weights, len(bases), (fold.rows,), problem.x.dtype)
+            if always:
+                self._epilogue = call
+                direct = epilogue.prepare(there, weights, len(bases), whole, problem.x.dtype)
+                self._direct = self._only_products(direct, len(tensors))
         found = call(bases, tensor, fixed, fold.rows, problem.x)
         count = len(self._ask_once)
         return [*found[:count], *(fold.unfold(v) for v in found[count:])]
+
+    def _only_products(self, call: EpilogueCall, count: int) -> tuple[ProductCall, list[int | None]] | None:
+        """Return the products, and which of a call's `count` tensors and their results each gradient is; None where
+        there is more to do than them."""
+        c = self._compiled
+        places = call.places()
+        if (
+            places is None
+            or self._ask_call
+            or self._ask_state
+            or any(isinstance(v, Place) for v in self._steps.values())
+        ):
+            return None
+        found = iter([count + k for k in places])
+        once = dict(zip(self._ask_once, found, strict=False))
+        steps = {k: v for k, v in self._steps.items() if isinstance(v, int)}
+        steps.update(zip(self._ask_late, found, strict=True))
+        order = [
+            *map(once.get, range(self._once)), *(None for _ in c.derived.call_grads),
+            *map(steps.get, range(len(c.plan.staged.loop_steps))), *(None for _ in c.derived.finals),
+        ]  # fmt: skip
+        assert call.products is not None
+        return call.products, order
 
     def _strip(self, v: Value, tensors: Sequence[Tensor | None]) -> Strip | None:
         """Return where a leaf's rows lie in all calls, if they lie one after another."""
@@ -185,7 +216,7 @@ class Backpropagation:
             return None
         if isinstance(value, Place):
             return Strip(value.at, value.width)
-        return Strip(Address(value), v.shape[1]) if _there(tensors[value]).is_contiguous() else None
+        return Strip(Address(value), math.prod(v.shape[1:])) if _there(tensors[value]).is_contiguous() else None
 
 
 def _there(t: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -38,17 +39,18 @@ class Epilogue:
         strips: Mapping[Value, Strip],
         weights: Mapping[Value, Address],
         known: int,
-        rows: int,
+        rows: Sequence[int],
         dtype: torch.dtype,
     ) -> EpilogueCall:
         """Return what calls with these leaves have in common.
 
-        strips, weights: where what is `read` lies, and leaves without rows; known: how many addresses there are.
+        strips, weights: where what is `read` lies, and leaves without rows; known: how many addresses there are; rows:
+        their number, or those of which it is the product: the first sizes of results that have rows.
         """
         if self.products is None:
             return EpilogueCall(self, None)
         made = {v: Address(known + k) for k, v in enumerate(self.before.outputs)}
-        of_made = {v: Strip(at, v.shape[-1]) for v, at in made.items()}
+        of_made = {v: Strip(at, math.prod(v.shape[1:])) for v, at in made.items()}
         results = known + len(made)
         call = self.products.prepare({**strips, **of_made}, {**weights, **made}, results, rows, dtype)
         return EpilogueCall(self, call)
@@ -86,3 +88,10 @@ class EpilogueCall(NamedTuple):
             given = {v: env[v] if v in env else fixed[v] if v in fixed else tensor(v) for v in e.after.leaves}
             env.update(zip(e.after.outputs, e.after(given, rows, like), strict=True))
         return [env[v] for v in e.roots]
+
+    def places(self) -> list[int] | None:
+        """Return which of the products' results each root is; None where there is more to do than products."""
+        e = self.epilogue
+        if e.products is None or e.before.outputs or e.after.outputs:
+            return None
+        return [e.products.results.index(v) for v in e.roots]
