@@ -62,9 +62,9 @@ class Snapshot:
 class Binding:
     """A cell without context, and the program that is built and tried for it, for inputs of `dtype`.
 
-    input_shape: as the cell's; width: entries of its state; own: the cell's tensors by name; once: those that the loop
-    reads, in its order, None if something has to be computed around the loop; zeros: whether the initial state is that
-    of every cell, zeros; nothing: that state, for a kernel.
+    input_shape: as the cell's; width: entries of its state; own: the cell's tensors by name; direct: whether no more
+    than `constants` is computed around the loop; zeros: whether the initial state is that of every cell, zeros;
+    nothing: that state, for a kernel.
     """
 
     def __init__(self, cell: Cell, program: Any, own: Mapping[str, Tensor], dtype: torch.dtype) -> None:
@@ -75,10 +75,12 @@ class Binding:
         self.dtype = dtype
         self.tensors = list(own.values())
         staged = program.staged
-        direct = staged.loop_steps == [staged.traced.x] and not staged.once and staged.after is None
-        env = program.leaves(own)
-        self.once = [env[v] for v in staged.loop_once] if direct else None
+        self.direct = staged.loop_steps == [staged.traced.x] and staged.after is None
+        self._leaves = program.leaves(own)
+        made = set(staged.once)
+        self._ready = None if made else [self._leaves[v] for v in staged.loop_once]
         self.zeros = type(cell).initial_state is Cell.initial_state
+        self._like = torch.empty(0, dtype=dtype)
         self.nothing = [None] * len(staged.state)
         kinds = {"real": dtype, "int": torch.int64, "bool": torch.bool}
         self._states = [kinds[v.kind] for v in staged.state]
@@ -94,6 +96,15 @@ class Binding:
         cell = self._cell()
         assert cell is not None
         return cell
+
+    def constants(self) -> list[Tensor]:
+        """Return what the loop reads of the cell's tensors and of what is made of them, in its order."""
+        if self._ready is not None:
+            return self._ready
+        staged = self.program.staged
+        made = self.program.once(self._leaves, 1, self._like)
+        known = {**self._leaves, **dict(zip(staged.once, made, strict=True))}
+        return [known[v] for v in staged.loop_once]
 
     def fits(self, x: Tensor, state: State | None) -> bool:
         """Tell whether the cell, its tensors and the kinds of these are as they were when it was bound."""

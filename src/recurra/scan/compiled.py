@@ -80,12 +80,12 @@ def again(
     program, train = found.program, found.trains(x, state)
     if not tried(program, train, keep_states):
         return None
-    if state is None and (not found.zeros or found.once is None):
+    if state is None and (not found.zeros or not found.direct):
         state = cell.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
     problem = Problem(cell, x, state or (), (), (), lengths, reverse, keep_states)
-    if found.once is None:
+    if not found.direct:
         return around(problem, program, compiled_loop, found.own)
-    inputs = LoopInputs(found.once, [], [x], state or found.nothing)
+    inputs = LoopInputs(found.constants(), [], [x], state or found.nothing)
     outputs, final, states = compiled_loop(problem, program, inputs)
     return Result(outputs[0], final, states)
 

@@ -4,20 +4,18 @@ step."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from recurra.compiler.words import Address
 from recurra.scan.frame import Frame, Ports, Sizes, addresses
-from recurra.scan.huge_pages import on_huge_pages
 from recurra.scan.kernels import Compiled
 from recurra.scan.spare_memory import working_memory
-from recurra.scan.workspace import Form, Layout, Place
+from recurra.scan.workspace import Form, Fresh, Layout, Place
 
-__all__ = ["Inference", "Training", "made"]
+__all__ = ["Inference", "Training"]
 
 Given = Sequence[Tensor | None]
 """What the loop runs on: once, with rows, at every step, and the states; a state of zeros may be None."""
@@ -32,39 +30,40 @@ class Inference:
         steps, batch = sizes.steps, sizes.batch
         states = len(given) - len(c.states)
         self._kept = [k for k in range(len(c.states)) if k in c.aliases]
-        self._forms = [Form(steps + 1, c.states[k].shape, c.states[k].dtype) for k in self._kept]
+        forms = [Form(steps + 1, c.states[k].shape, c.states[k].dtype) for k in self._kept]
         turning = [k for k in range(len(c.states)) if k not in c.aliases]
         layout = Layout([Form(2, c.states[k].shape, c.states[k].dtype) for k in turning], batch)
         # After what is given: the workspace, states kept, final states, outputs.
         memory = len(given)
         places = dict(zip(turning, layout.places(memory), strict=True))
-        for n, (k, form) in enumerate(zip(self._kept, self._forms, strict=True)):
+        for n, (k, form) in enumerate(zip(self._kept, forms, strict=True)):
             places[k] = Place(Address(memory + 1 + n), math.prod(form.shape), form, batch)
         finals = memory + 1 + len(self._kept)
-        self._ends = [(*([1] if stacked else []), batch, *f.shape) for f in c.states]
-        self._outputs = [c.form(v, steps) for v in c.own_outputs]
+        outputs = [c.form(v, steps) for v in c.own_outputs]
+        self._histories = Fresh([f.kind(batch) for f in forms], sizes.ragged)
+        self._ends = Fresh([((*([1] if stacked else []), batch, *f.shape), f.dtype) for f in c.states])
+        self._outputs = Fresh([f.kind(batch) for f in outputs], sizes.ragged)
+        first = 0 if sizes.descend else 1
+        self._found = [
+            (c.own_outputs.index(o), None) if k is None else (self._kept.index(k), first)
+            for o, k in zip(c.plan.outputs, c.aliases, strict=True)
+        ]
         ports = _inputs(c, sizes, given)
         for k in range(len(c.states)):
             ports.carried(places[k], -1 if k in self._kept else 1, states + k, finals + k)
-        _results(ports, finals + len(c.states), self._outputs, batch)
+        _results(ports, finals + len(c.states), outputs, batch)
         own = Address(memory, layout.size)
         self._frame = Frame(c.kernels["infer"], ports, len(c.plan.staged.loop_once), own, sizes, sizes.descend)
         self._memory = layout.size + self._frame.memory
 
     def __call__(self, given: Given, lengths: tuple[int, ...] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Return outputs and final states."""
-        c, batch = self._compiled, self._sizes.batch
         memory = working_memory(self._memory)
-        kept = [made(form, batch, lengths) for form in self._forms]
-        finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
-        own = [made(form, batch, lengths) for form in self._outputs]
-        self._frame.run(addresses([*given, memory, *kept, *finals, *own]), lengths)
-        first = 0 if self._sizes.descend else 1
+        histories, finals, own = self._histories(), self._ends(), self._outputs()
+        self._frame.run(addresses([*given, memory, *histories, *finals, *own]), lengths)
         outputs = [
-            own[c.own_outputs.index(o)]
-            if k is None
-            else self._clean(kept[self._kept.index(k)].narrow(0, first, self._sizes.steps), lengths)
-            for o, k in zip(c.plan.outputs, c.aliases, strict=True)
+            own[k] if first is None else self._clean(histories[k].narrow(0, first, self._sizes.steps), lengths)
+            for k, first in self._found
         ]
         return outputs, finals
 
@@ -83,22 +82,26 @@ class Training:
     into it. What the backward does read is among what it has to be given, so that writing into it is noticed.
     """
 
-    def __init__(self, c: Compiled, sizes: Sizes, given: Given) -> None:
-        self._compiled, self._sizes = c, sizes
+    def __init__(self, c: Compiled, sizes: Sizes, given: Given, stacked: bool = False) -> None:
+        """stacked: as for `Inference`."""
+        self._sizes = sizes
         steps, batch = sizes.steps, sizes.batch
         states = len(given) - len(c.states)
         layout = Layout(c.kept_forms(steps), batch)
         # After what is given: what is kept, the kernel's own memory, final states, outputs.
         memory = len(given)
         finals = memory + 2
-        self._ends = [(batch, *f.shape) for f in c.states]
-        self._different = list(dict.fromkeys(c.plan.outputs))
-        self._outputs = [c.form(v, steps) for v in self._different]
+        different = list(dict.fromkeys(c.plan.outputs))
+        outputs = [c.form(v, steps) for v in different]
+        self._ends = Fresh(((*([1] if stacked else []), batch, *f.shape), f.dtype) for f in c.states)
+        self._outputs = Fresh([f.kind(batch) for f in outputs], sizes.ragged)
+        self._found = [different.index(o) for o in c.plan.outputs]
+        self._read = [different.index(o) for o in c.own_outputs]
         held = layout.places(memory)
         ports = _inputs(c, sizes, given)
         for k in range(len(c.states)):
             ports.carried(held[k], -1, states + k, finals + k)
-        _results(ports, finals + len(c.states), self._outputs, batch)
+        _results(ports, finals + len(c.states), outputs, batch)
         for place in held[len(c.states) :]:
             ports.place(place)
         constants = len(c.plan.staged.loop_once)
@@ -109,21 +112,12 @@ class Training:
         self, given: Given, lengths: tuple[int, ...] | None
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Return outputs, final states, and what the backward has to be given."""
-        c, batch = self._compiled, self._sizes.batch
         kept = working_memory(self._size, zeros=lengths is not None)
         own = working_memory(self._frame.memory)
-        finals = [torch.empty(s, dtype=f.dtype) for s, f in zip(self._ends, c.states, strict=True)]
-        new = [made(form, batch, lengths) for form in self._outputs]
+        finals, new = self._ends(), self._outputs()
         self._frame.run(addresses([*given, kept, own, *finals, *new]), lengths)
-        found = dict(zip(self._different, new, strict=True))
-        outputs = new if len(new) == len(c.plan.outputs) else _apart([found[o] for o in c.plan.outputs])
-        return outputs, finals, [kept, *(found[o] for o in c.own_outputs)]
-
-
-def made(form: Form, batch: int, lengths: Any) -> Tensor:
-    """Return memory that will be the caller's, with zeros where the padding of rows with lengths stays."""
-    allocate: Callable[..., Tensor] = torch.empty if lengths is None else torch.zeros
-    return on_huge_pages(allocate((form.slots, batch, *form.shape), dtype=form.dtype))
+        outputs = new if len(new) == len(self._found) else _apart([new[k] for k in self._found])
+        return outputs, finals, [kept, *(new[k] for k in self._read)]
 
 
 def _inputs(c: Compiled, sizes: Sizes, given: Given) -> Ports:

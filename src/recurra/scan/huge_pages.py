@@ -10,9 +10,9 @@ from functools import cache
 
 from torch import Tensor
 
-__all__ = ["on_huge_pages"]
+__all__ = ["LARGE", "on_huge_pages"]
 
-_LEAST = 16 << 20
+LARGE = 16 << 20
 """Bytes from which on memory is asked for anew at every call (glibc keeps blocks of up to 32 MiB for the next one)."""
 
 
@@ -24,7 +24,7 @@ def on_huge_pages(t: Tensor) -> Tensor:
     a call after some rest waits for large pages longer than for small ones.
     """
     size = t.nbytes
-    if size >= _LEAST:
+    if size >= LARGE:
         advise = _madvise()
         if advise is not None:
             page = mmap.PAGESIZE

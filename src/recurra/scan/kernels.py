@@ -76,8 +76,8 @@ class Compiled:
         self.carries = [*backward.carried, *backward.histories]
         self.turns = [1] * len(backward.carried) + [-1] * len(backward.histories)
         """Masks for the slots of what is carried."""
-        self.calls: dict[Any, Any] = {}
-        """Calls of the kernels that have been prepared, by their kind and sizes."""
+        self.runs: dict[Any, Any] = {}
+        """What has been prepared, by sizes."""
         self.once = sorted(derived.epilogue_once)
         self.late = sorted(derived.epilogue_steps)
         self._leaves = [*p.staged.leaves, *p.kept, *held]

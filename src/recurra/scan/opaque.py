@@ -25,7 +25,7 @@ from recurra.scan.lengths import check_lengths
 from recurra.scan.owners import USUAL_KEYS, owner_of
 from recurra.scan.problem import Problem, Result
 from recurra.scan.programs import Program
-from recurra.scan.run import Run
+from recurra.scan.run import run_for
 from recurra.scan.workspace import Layout
 
 __all__ = ["opaque"]
@@ -127,11 +127,11 @@ def _loop(
         y, final, _ = around(call.problem, program, compiled_loop, call.own)
         return [y, *final, *([torch.empty(0, dtype=torch.uint8)] if train else [])]
     inputs = call.inputs(program)
-    run = Run(program.compiled[False], call.problem, inputs)
+    run = run_for(program.compiled[False], call.problem, inputs)
     if not train:
-        outputs, finals = run.infer(inputs)
+        outputs, finals = run.infer(inputs.flat, call.problem.lengths)
         return [outputs[0], *finals]
-    outputs, finals, kept = run.forward(inputs)
+    outputs, finals, kept = run.forward(inputs.flat, call.problem.lengths)
     return [outputs[0], *finals, kept[0]]
 
 
@@ -163,11 +163,11 @@ def _loop_backward(
         return _repeated(call, program, wanted, grads)
     inputs = call.inputs(program)
     compiled = program.compiled[False]
-    run = Run(compiled, call.problem, inputs)
+    run = run_for(compiled, call.problem, inputs)
     asked = {id(t): w for t, w in zip([x, *state, *own], wanted, strict=True)}
     order = [*inputs.once, x, *state]
     kept = [memory, y] if compiled.own_outputs else [memory]
-    found = run.backward(inputs, kept, grads, [asked.get(id(t), False) for t in order])
+    found = run.backward(inputs.flat, kept, grads, [asked.get(id(t), False) for t in order], call.problem)
     by_input = {id(t): g for t, g in zip(order, found, strict=True) if g is not None}
     given = zip([x, *state, *own], wanted, strict=True)
     return _apart([by_input[id(t)] if id(t) in by_input else torch.zeros_like(t) for t, w in given if w])

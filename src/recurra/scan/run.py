@@ -1,104 +1,141 @@
-"""One call of the kernels: the forward, and what it keeps for the backward after it."""
+"""The kernels' calls that are alike in all sizes: the forward, and what it keeps for the backward after it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
-from recurra.compiler.ir import Value
 from recurra.scan.backward import Backpropagation
 from recurra.scan.dealing import threads
 from recurra.scan.forward import Inference, Training
-from recurra.scan.frame import Sizes, contiguous, inner_contiguous
+from recurra.scan.frame import Sizes, inner_contiguous
 from recurra.scan.hoisted import LoopInputs
 from recurra.scan.kernels import Compiled
 from recurra.scan.problem import Problem
 
-__all__ = ["Run"]
+__all__ = ["Run", "run_for"]
 
-_MOST_CALLS = 256
-_Call = TypeVar("_Call")
+_MOST_RUNS = 128
+_MOST_CALLS = 32
 
 
 class Run:
-    """One call, prepared at the first one of its sizes.
+    """Calls of the same sizes, each prepared at the first one of its kind.
 
-    Memory is handed from `forward` to `backward` by the caller, so that it can be freed in between.
+    Every call is given `LoopInputs.flat`, with None for a state of zeros. Memory is handed from `forward` to `backward`
+    by the caller, so that it can be freed in between.
     """
 
-    def __init__(self, compiled: Compiled, problem: Problem, inputs: LoopInputs) -> None:
-        self.compiled, self.problem = compiled, problem
-        self._sizes = (len(inputs.once), len(inputs.call), len(inputs.steps))
-        self._zeros = [None] * len(inputs.state) if any(s is None for s in inputs.state) else []
-        self.count = sum(self._sizes) + len(inputs.state) - len(self._zeros)
-        """How many tensors `inputs.flat` has."""
+    def __init__(
+        self, compiled: Compiled, sizes: Sizes, parts: tuple[int, int, int], zeros: bool, stacked: bool = False
+    ) -> None:
+        """parts: how many tensors there are of each kind, but for states; zeros: whether these are not given; stacked:
+        whether a state is `(1, B, ...)`, as of a stack of one layer."""
+        self.compiled, self.stacked = compiled, stacked
+        self._sizes, self._parts = sizes, parts
+        states = len(compiled.states)
+        self._zeros: list[Tensor | None] = [None] * states if zeros else []
+        self.count = sum(parts) + (0 if zeros else states)
+        """How many tensors `LoopInputs.flat` has."""
+        self._steps = range(parts[0] + parts[1], sum(parts))
+        derived, outputs = compiled.derived, compiled.plan.outputs
+        self._grad_outputs = [k for k, leaf in enumerate(derived.output_grads) if leaf is not None]
+        self._grad_finals = [len(outputs) + k for k, leaf in enumerate(derived.first) if leaf is not None]
+        self._integers = any(not f.dtype.is_floating_point for f in compiled.states)
+        self._infer: Inference | None = None
+        self._train: Training | None = None
+        self._backwards: dict[Any, Backpropagation] = {}
+
+    def given(self, flat: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """Return what a forward is given: every row's numbers in order, time and rows of `steps` in any."""
+        if not all(map(Tensor.is_contiguous, flat)):
+            inner = self._steps
+            flat = [inner_contiguous(t) if k in inner else t.contiguous() for k, t in enumerate(flat)]
+        return [*flat, *self._zeros] if self._zeros else flat
 
     def split(self, flat: Sequence[Tensor]) -> LoopInputs:
-        """Return `LoopInputs.flat` by kinds."""
-        a, b, c = self._sizes
-        states = self._zeros or flat[a + b + c :]
+        """Return `LoopInputs.flat` by kinds, with states `(B, ...)`."""
+        a, b, c = self._parts
+        states: Sequence[Tensor | None] = self._zeros or flat[a + b + c :]
+        if self.stacked:
+            states = [s if s is None else s.squeeze(0) for s in states]
         return LoopInputs(list(flat[:a]), list(flat[a : a + b]), list(flat[a + b : a + b + c]), states)
 
-    def infer(self, inputs: LoopInputs) -> tuple[list[Tensor], list[Tensor]]:
+    def infer(self, flat: Sequence[Tensor], lengths: tuple[int, ...] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Run the forward for its own sake; return outputs and final states."""
-        given, strides = _forward(inputs)
-        sizes = self._of(strides)
-        call = self._prepared((Inference, sizes), lambda: Inference(self.compiled, sizes, given))
-        return call(given, self.problem.lengths)
+        given = self.given(flat)
+        if self._infer is None:
+            self._infer = Inference(self.compiled, self._sizes, given, self.stacked)
+        return self._infer(given, lengths)
 
-    def forward(self, inputs: LoopInputs) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def forward(
+        self, flat: Sequence[Tensor], lengths: tuple[int, ...] | None
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Run the forward of a training step; return outputs, final states, and what the backward has to be given."""
-        given, strides = _forward(inputs)
-        sizes = self._of(strides)
-        call = self._prepared((Training, sizes), lambda: Training(self.compiled, sizes, given))
-        return call(given, self.problem.lengths)
+        given = self.given(flat)
+        if self._train is None:
+            self._train = Training(self.compiled, self._sizes, given, self.stacked)
+        return self._train(given, lengths)
 
     def backward(
-        self, inputs: LoopInputs, kept: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[bool]
+        self,
+        flat: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+        problem: Problem,
     ) -> list[Tensor | None]:
-        """Run the backward kernel and the epilogue; return the gradient of every input that wants one.
+        """Run the backward kernel and the epilogue; return the gradient of every input that wants one, perhaps of
+        others too.
 
-        kept: what `forward` returned for this; grads: of outputs and final states; wanted: for all of `inputs.flat`.
+        kept: what `forward` returned for this; grads: of outputs and final states; wanted: for all of `flat`.
         """
-        derived, outputs = self.compiled.derived, self.compiled.plan.outputs
-        triples = zip(derived.output_grads, grads, outputs, strict=False)
-        of_outputs = [inner_contiguous(self._filled(g, like)) for leaf, g, like in triples if leaf is not None]
-        pairs = zip(derived.first, grads[len(outputs) :], strict=True)
-        of_finals = [g if g is None else g.contiguous() for v, g in pairs if v is not None]
-        loop = contiguous([*inputs.once, *inputs.call, *inputs.steps])
+        of_outputs = [self._ordered(k, grads[k], problem.x) for k in self._grad_outputs]
+        of_finals = [
+            g if g is None or g.is_contiguous() else g.contiguous() for g in map(grads.__getitem__, self._grad_finals)
+        ]
+        loop = [t if t.is_contiguous() else t.contiguous() for t in flat[: self._steps.stop]]
         given = [*loop, *kept, *of_outputs, *of_finals]
-        sizes = self._of(tuple(g.stride()[:2] for g in of_outputs))
-        wanted = (*wanted, *(False for _ in self._zeros))
-        key = (Backpropagation, sizes, wanted)
-        call = self._prepared(key, lambda: Backpropagation(self.compiled, sizes, given, wanted))
-        return call(given, self.problem)[: self.count]
+        most = threads()
+        key = (tuple(wanted), most, *[g.stride() for g in of_outputs])
+        call = self._backwards.get(key)
+        if call is None:
+            if len(self._backwards) >= _MOST_CALLS:
+                self._backwards.clear()
+            sizes = self._sizes._replace(threads=most, strides=tuple(g.stride()[:2] for g in of_outputs))
+            asked = (*wanted, *(False for _ in self._zeros))
+            call = self._backwards[key] = Backpropagation(self.compiled, sizes, given, asked)
+        found = call(given, problem)
+        if self.stacked:
+            first = self._steps.stop
+            found[first:] = [g if g is None else g.unsqueeze(0) for g in found[first:]]
+        return found[: self.count]
 
-    def _of(self, strides: tuple[tuple[int, ...], ...]) -> Sizes:
-        p = self.problem
-        steps, batch = p.x.shape[:2]
-        ragged, size = p.lengths is not None, self.compiled.size
-        return Sizes(steps, batch, p.reverse, ragged, size, threads(), strides)
+    def results(self, outputs: Sequence[Tensor], finals: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        """Return all that a call makes, and those of it that no gradient flows through."""
+        made = (*outputs, *finals)
+        return made, [t for t in made if not t.is_floating_point()] if self._integers else []
 
-    def _prepared(self, key: Any, prepare: Callable[[], _Call]) -> _Call:
-        calls = self.compiled.calls
-        found = calls.get(key)
-        if found is None:
-            if len(calls) >= _MOST_CALLS:
-                calls.clear()
-            found = calls[key] = prepare()
-        return found
-
-    def _filled(self, grad: Tensor | None, like: Value) -> Tensor:
+    def _ordered(self, k: int, grad: Tensor | None, x: Tensor) -> Tensor:
         """Return an output's gradient: zeros where there is none."""
-        if grad is not None:
-            return grad
-        return self.problem.x.new_zeros(()).expand(*self.problem.x.shape[:2], *like.shape[1:])
+        if grad is None:
+            return x.new_zeros(()).expand(*x.shape[:2], *self.compiled.plan.outputs[k].shape[1:])
+        return inner_contiguous(grad)
 
 
-def _forward(inputs: LoopInputs) -> tuple[list[Tensor | None], tuple[tuple[int, ...], ...]]:
-    """Return what a forward is given, and the strides of what it is given for every step."""
-    steps = [inner_contiguous(t) for t in inputs.steps]
-    states = [s if s is None or s.is_contiguous() else s.contiguous() for s in inputs.state]
-    return [*contiguous(inputs.once), *contiguous(inputs.call), *steps, *states], tuple(t.stride()[:2] for t in steps)
+def run_for(compiled: Compiled, problem: Problem, inputs: LoopInputs) -> Run:
+    """Return the run for a problem and inputs of these sizes, kept for the next one like it."""
+    steps, batch = problem.x.shape[:2]
+    strides = tuple(inner_contiguous(t).stride()[:2] for t in inputs.steps)
+    ragged = problem.lengths is not None
+    sizes = Sizes(steps, batch, problem.reverse, ragged, compiled.size, threads(), strides)
+    zeros = any(s is None for s in inputs.state)
+    found = compiled.runs.get((sizes, zeros))
+    if found is None:
+        if len(compiled.runs) >= _MOST_RUNS:
+            compiled.runs.clear()
+        parts = (len(inputs.once), len(inputs.call), len(inputs.steps))
+        found = compiled.runs[sizes, zeros] = Run(compiled, sizes, parts, zeros)
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,12 +12,11 @@ from torch import Tensor
 from recurra.core import Cell, State
 from recurra.scan.binding import Binding, Snapshot, bound, mode, plain
 from recurra.scan.compiled import tried, worth_again
-from recurra.scan.cpp import compiled_loop
+from recurra.scan.cpp import trained
 from recurra.scan.dealing import threads
-from recurra.scan.forward import Inference
-from recurra.scan.frame import Sizes, contiguous, inner_contiguous
-from recurra.scan.hoisted import LoopInputs
+from recurra.scan.frame import Sizes, inner_contiguous
 from recurra.scan.problem import Problem
+from recurra.scan.run import Run
 
 __all__ = ["Sequences", "prepare_sequences"]
 
@@ -37,7 +37,7 @@ class Sequences:
         compiled = bindings[0].program.compiled[False]
         self._forms = [(f.shape, f.dtype) for f in compiled.states]
         self._usual: dict[Any, bool] = {}
-        self._calls: dict[Any, list[Inference]] = {}
+        self._runs: dict[Any, list[Run]] = {}
 
     def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
         """Return `(y, state)` for x `(T, B, ...)`, or None where this is not a call of the kind that was prepared."""
@@ -46,50 +46,39 @@ class Sequences:
         for binding in self._bindings:
             if not binding.intact():
                 return None
-        key = (x.shape, x.stride(), threads())
+        key = (x.shape, x.stride(), threads(), state is None)
         usual = self._usual.get(key)
         if usual is None:
             usual = self._learn(key, x)
         given: Any = () if state is None else (state,) if type(state) is Tensor else state
         if not usual or (state is not None and not self._takes(given, x.shape[1])):
             return None
-        return self._trained(x, given) if torch.is_grad_enabled() else self._inferred(key, x, given)
-
-    def _inferred(self, key: Any, x: Tensor, given: State) -> tuple[Tensor, Any] | None:
-        calls = self._calls.get(key) or self._prepared(key, x)
-        if calls is None:
+        train = any(b.trains(x, given) for b in self._bindings)
+        runs = self._runs.get((key, train)) or self._prepared(key, x, train)
+        if runs is None:
             return None
-        # Of the state of one layer alone, the address is all that counts.
-        states: Sequence[Any] = [given] if self._alone and given else self._unstacked(given)
-        final: list[list[Tensor]] = []
-        for binding, call, old in zip(self._bindings, calls, states, strict=True):
-            outputs, new = call([*contiguous(binding.once or ()), x, *(old or binding.nothing)], None)
-            x = outputs[0]
-            final.append(new)
-        return x, self._stacked(final[0] if self._alone else map(torch.stack, zip(*final, strict=True)))
-
-    def _trained(self, x: Tensor, given: State) -> tuple[Tensor, Any] | None:
-        if not all(tried(b.program, b.trains(x, given), False) for b in self._bindings):
-            return None
+        # One layer alone takes and gives its state as it is here, `(1, B, ...)`.
+        states: Sequence[State] = [given] if self._alone else self._unstacked(given)
         final: list[State] = []
-        for binding, old in zip(self._bindings, self._unstacked(given), strict=True):
-            problem = Problem(binding.cell, x, old, (), (), None, False, False)
-            inputs = LoopInputs(binding.once or [], [], [x], old or binding.nothing)
-            outputs, new, _ = compiled_loop(problem, binding.program, inputs)
+        for binding, run, old in zip(self._bindings, runs, states, strict=True):
+            flat = [*binding.constants(), x, *old]
+            if train:
+                outputs, new = trained(run, binding.program, self._problem(binding, x, old), flat)
+            else:
+                outputs, found = run.infer(flat, None)
+                new = tuple(found)
             x = outputs[0]
             final.append(new)
-        if self._alone:
-            return x, self._stacked(s.unsqueeze(0) for s in final[0])
-        return x, self._stacked(map(torch.stack, zip(*final, strict=True)))
+        last = final[0] if self._alone else tuple(map(torch.stack, zip(*final, strict=True)))
+        return x, last[0] if len(last) == 1 else last
 
     def _unstacked(self, given: State) -> Sequence[State]:
         if not given:
             return [()] * len(self._bindings)
         return list(zip(*(s.unbind(0) for s in given), strict=True))
 
-    def _stacked(self, final: Iterable[Tensor]) -> Any:
-        found = tuple(final)
-        return found[0] if len(found) == 1 else found
+    def _problem(self, binding: Binding, x: Tensor, old: State) -> Problem:
+        return Problem(binding.cell, x, old, (), (), None, False, False)
 
     def valid(self) -> bool:
         """Tell whether the modules, and how their cells run, are as they were."""
@@ -108,24 +97,27 @@ class Sequences:
         """Find out whether the kernels take inputs like x, and remember it."""
         if len(self._usual) >= _MOST_SIZES:
             self._usual.clear()
-            self._calls.clear()
+            self._runs.clear()
         first = self._bindings[0]
         fits = x.dim() == 2 + len(first.input_shape) and x.shape[2:] == first.input_shape and x.shape[0] > 0
         fits = fits and inner_contiguous(x) is x and all(worth_again(b, x, self._small) for b in self._bindings)
         self._usual[key] = fits
         return fits
 
-    def _prepared(self, key: Any, x: Tensor) -> list[Inference] | None:
-        """Return the layers' calls for inputs like x; None if their kernels have not been tried yet."""
-        made: list[Inference] = []
+    def _prepared(self, key: Any, x: Tensor, train: bool) -> list[Run] | None:
+        """Return the layers' runs for inputs like x; None if their kernels have not been tried yet."""
+        made: list[Run] = []
+        strides = x.stride()[:2]
         for binding in self._bindings:
-            if not tried(binding.program, False, False):
+            if not tried(binding.program, train, False):
                 return None
             compiled = binding.program.compiled[False]
-            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, threads(), (x.stride()[:2],))
-            made.append(Inference(compiled, sizes, [*(binding.once or ()), x, *binding.nothing], self._alone))
-            x = torch.empty(*x.shape[:2], *compiled.plan.outputs[0].shape[1:], dtype=x.dtype, device="meta")
-        self._calls[key] = made
+            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, threads(), (strides,))
+            parts = (len(binding.program.staged.loop_once), 0, 1)
+            made.append(Run(compiled, sizes, parts, key[-1], self._alone))
+            width = math.prod(compiled.plan.outputs[0].shape[1:])
+            strides = (x.shape[1] * width, width)
+        self._runs[key, train] = made
         return made
 
 
@@ -135,7 +127,7 @@ def prepare_sequences(owner: Any, cells: Sequence[Cell], small: bool) -> Sequenc
     bindings: list[Binding] = []
     for cell in cells:
         found = bound(cell)
-        if found is None or found.once is None or not found.zeros or False not in found.program.compiled:
+        if found is None or not found.direct or not found.zeros or False not in found.program.compiled:
             return None
         bindings.append(found)
     if len({str(b.program.compiled[False].states) for b in bindings}) > 1:

@@ -84,7 +84,7 @@ class _Layer:
         compiled = binding.program.compiled[False]
         self._kernel = compiled.kernels["infer"]
         self._dtype = binding.dtype
-        constants = [t if t.is_contiguous() else t.contiguous() for t in binding.once or ()]
+        constants = [t if t.is_contiguous() else t.contiguous() for t in binding.constants()]
         states, alias = compiled.states, compiled.aliases[0]
         rows = deal(1, batch, None, self._kernel.flops)
         results = int(alias is None)
@@ -132,7 +132,7 @@ def prepare_stream(owner: Any, cells: Sequence[Cell], x: Tensor) -> Stream | Non
     bindings: list[Binding] = []
     for cell in cells:
         found = bound(cell)
-        if found is None or found.once is None or not found.zeros or not found.fits(x, None):
+        if found is None or not found.direct or not found.zeros or not found.fits(x, None):
             return None
         if any(t.is_inference() for t in found.tensors):  # these have no version, so writes to them cannot be seen
             return None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from recurra.compiler.words import Address
+from recurra.scan.huge_pages import LARGE, on_huge_pages
 
-__all__ = ["Form", "Layout", "Place"]
+__all__ = ["Form", "Fresh", "Layout", "Place"]
 
 _LINE = 64
 """Bytes of a line of the cache: every value begins on one."""
@@ -27,6 +28,10 @@ class Form(NamedTuple):
     def size(self, batch: int) -> int:
         """Return the bytes it takes."""
         return self.slots * batch * math.prod(self.shape) * self.dtype.itemsize
+
+    def kind(self, batch: int) -> tuple[tuple[int, ...], torch.dtype]:
+        """Return the shape and type of a tensor of its own that holds the value."""
+        return (self.slots, batch, *self.shape), self.dtype
 
 
 class Place(NamedTuple):
@@ -62,3 +67,23 @@ class Layout:
     def places(self, base: int) -> list[Place]:
         """Return where the values lie in memory whose address has the number `base`."""
         return [Place(Address(base, offset), width, form, self._batch) for offset, width, form in self._values]
+
+
+class Fresh:
+    """New tensors of the same kinds at every call. zeros: whether they begin with zeros, not with anything."""
+
+    def __init__(self, kinds: Iterable[tuple[Sequence[int], torch.dtype]], zeros: bool = False) -> None:
+        self._kinds = [(tuple(shape), _strides(shape), dtype) for shape, dtype in kinds]
+        self._plain = not zeros and all(math.prod(s) * d.itemsize < LARGE for s, _, d in self._kinds)
+        self._zeros = zeros
+
+    def __call__(self) -> list[Tensor]:
+        """Return them."""
+        if self._plain:  # by the fastest of the ways to get new memory of any type
+            return [torch.empty_strided(shape, strides, dtype=dtype) for shape, strides, dtype in self._kinds]
+        make = torch.zeros if self._zeros else torch.empty
+        return [on_huge_pages(make(shape, dtype=dtype)) for shape, _, dtype in self._kinds]
+
+
+def _strides(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(math.prod(max(1, n) for n in shape[d + 1 :]) for d in range(len(shape)))
