@@ -91,6 +91,23 @@ def test_what_the_call_was_not_prepared_for_goes_another_way(grad: bool, monkeyp
     assert not layer(x.detach().float())[0].any()
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_of_what_is_not_the_output_alone(name: str) -> None:
+    """An output that nobody has used has a gradient of zeros, however often it is asked for."""
+    layer, x = _prepared(LAYERS[name](), torch.float64, True)
+    _, state = layer(x)
+    asked = [x, *layer.parameters()]
+    for s in (s for s in _tensors(state) if s.requires_grad):
+        weight = torch.randn_like(s)
+        found = [torch.autograd.grad(s, asked, weight, retain_graph=True, materialize_grads=True) for _ in range(4)]
+        layer.backend = "reference"
+        (same,) = (t for t, other in zip(_tensors(layer(x)[1]), _tensors(state), strict=True) if other is s)
+        layer.backend = "auto"
+        expected = torch.autograd.grad(same, asked, weight, materialize_grads=True)
+        for grads in found:
+            torch.testing.assert_close(grads, expected, atol=1e-10, rtol=1e-8)
+
+
 def test_gradients_are_asked_for_after_calls_without_them() -> None:
     layer, x = _prepared(recurra.LSTM(5, 17), torch.float64, False)
     _same(layer, x, True)

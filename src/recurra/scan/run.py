@@ -121,7 +121,8 @@ class Run:
     def _ordered(self, k: int, grad: Tensor | None, x: Tensor) -> Tensor:
         """Return an output's gradient: zeros where there is none."""
         if grad is None:
-            return x.new_zeros(()).expand(*x.shape[:2], *self.compiled.plan.outputs[k].shape[1:])
+            row = self.compiled.plan.outputs[k].shape[1:]
+            return x.new_zeros(row).expand(*x.shape[:2], *row)
         return inner_contiguous(grad)
 
 
