@@ -122,7 +122,7 @@ def _run(
     numbers = {v: Address(k) for k, v in enumerate(given)}
     strips = {v: Strip(numbers[v], math.prod(v.shape[1:])) for v in epilogue.read}
     call = epilogue.prepare(strips, {v: numbers[v] for v in fixed}, len(given), (rows,), like.dtype)
-    return call([t.data_ptr() for t in given.values()], given.__getitem__, fixed, rows, like)
+    return call(list(given.values()), given.__getitem__, fixed, rows, like)
 
 
 @pytest.mark.parametrize("make", [_columns, _shown_joined, _cut_out])

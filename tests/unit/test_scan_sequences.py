@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import recurra
+from recurra.compiler import calls
 from recurra.layers.sequences import run_again
 from recurra.scan import cpp_compiler
 
@@ -25,6 +26,13 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "an output of its own": lambda: recurra.Recurrent("jordan", 4, 20, 2),
 }
 STEPS, ROWS = 40, 5
+
+
+@pytest.fixture(autouse=True, params=["built-in functions", "Python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How kernels are called: where Python's headers are missing, by Python in both cases."""
+    monkeypatch.setattr(calls._state, "begun", True)
+    monkeypatch.setattr(calls._state, "library", calls._library() if request.param != "Python" else None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

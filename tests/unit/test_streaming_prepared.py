@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import recurra
+from recurra.compiler import calls
 from recurra.layers import streaming
 from recurra.scan import cpp_compiler
 
@@ -23,6 +24,13 @@ LAYERS = {
     "clock": lambda: recurra.Recurrent("clockwork", 3, 16, periods=[1, 2]),
     "an output of its own": lambda: recurra.Recurrent("jordan", 4, 20),
 }
+
+
+@pytest.fixture(autouse=True, params=["built-in functions", "Python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How kernels are called: where Python's headers are missing, by Python in both cases."""
+    monkeypatch.setattr(calls._state, "begun", True)
+    monkeypatch.setattr(calls._state, "library", calls._library() if request.param != "Python" else None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -45,12 +46,15 @@ class Built:
         self.source = source
 
 
-def build(source: str) -> Built:
-    """Compile C++ (or take it from the cache) and load it. Raises Unsupported where that is not possible."""
+def build(source: str, include: Sequence[Path] = ()) -> Built:
+    """Compile C++ (or take it from the cache) and load it. Raises Unsupported where that is not possible.
+
+    include: folders of headers beside the runtime's and the system's.
+    """
     program = compiler()
     if program is None:
         raise Unsupported("build", "no C++ compiler found: install g++ or clang++, or set CXX")
-    identity = "\0".join((source, *headers().values(), *FLAGS, _version(program), _cpu()))
+    identity = "\0".join((source, *map(str, include), *headers().values(), *FLAGS, _version(program), _cpu()))
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     folder = cache_folder()
     library = folder / f"{name}.so"
@@ -60,7 +64,7 @@ def build(source: str) -> Built:
         with contextlib.suppress(OSError):
             os.utime(library)
             return Built(ctypes.CDLL(str(library)), text)
-    _compile(program, source, library, text)
+    _compile(program, source, library, text, include)
     _trim(folder)
     return Built(ctypes.CDLL(str(library)), text)
 
@@ -108,7 +112,7 @@ def target() -> Target:
     return Target(16, 32 if platform.machine() in ("arm64", "aarch64") else 16)
 
 
-def _compile(program: str, source: str, library: Path, text: Path) -> None:
+def _compile(program: str, source: str, library: Path, text: Path, include: Sequence[Path]) -> None:
     defined = (*FLAGS, f"-DRECURRA_VECTOR_BYTES={target().vector_bytes}")
     # The first kernels do not wait for headers that only later ones gain by.
     later = len(list(library.parent.glob("*.so"))) >= _FIRST
@@ -120,7 +124,8 @@ def _compile(program: str, source: str, library: Path, text: Path) -> None:
         (work / "kernel.cpp").write_text(source)
         for header, code in headers().items():
             (plain / header).write_text(code)
-        command = [program, *FLAGS, "-I", str(included), "-I", str(plain), "kernel.cpp", "-o", "kernel.so"]
+        folders = [f"-I{folder}" for folder in (included, plain, *include)]
+        command = [program, *FLAGS, *folders, "kernel.cpp", "-o", "kernel.so"]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recurra.compiler.build import Built, build, target
+from recurra.compiler.calls import Call, address_of
 from recurra.compiler.emit_cpp import Emitted, emit, preamble
 from recurra.compiler.emit_tiles import PORTS
 from recurra.compiler.ir import Graph, Value
@@ -68,7 +69,7 @@ class Kernel:
         """Return the bytes of memory that a call needs for itself. size: the context's length, where it varies."""
         return sum(self._parts(steps, batch, size))
 
-    def words(
+    def call(
         self,
         constants: Sequence[Address],
         ports: Iterable[int | Address],
@@ -79,8 +80,8 @@ class Kernel:
         rows: Rows,
         descend: bool,
         size: int,
-    ) -> Words:
-        """Return the words of a call.
+    ) -> Call:
+        """Return a call.
 
         constants: the first ports, contiguous, from which weights are packed; ports: four words for every other one,
         and ends: two for everything that is carried, as `emit_cpp` says; memory: as much as `memory` tells; rows:
@@ -100,7 +101,7 @@ class Kernel:
         for numbers, (_, ranges) in zip(self._panels, self._emitted.panels, strict=True):
             words += (panel, bounds)
             panel, bounds = panel.after(numbers * self._dtype.itemsize), bounds.after(ranges * 8)
-        return Words(words)
+        return Call(Words(words), self._run, steps * batch * actual(self.flops, size))
 
     def _parts(self, steps: int, batch: int, size: int) -> tuple[int, int, int, int]:
         """Return the bytes of scratch, of products computed ahead, of packed weights and of their ranges."""
@@ -130,6 +131,11 @@ class Kernel:
         nothing = array("q", [0, 0, 0, *_NOWHERE.words, 0, 0, bool(panels), 0, *words[PORTS:]])
         self._run(nothing.buffer_info()[0])
         return words, panels
+
+    @property
+    def address(self) -> int:
+        """Where the loop's code begins."""
+        return address_of(self._run)
 
     def run(self, words: array[int]) -> None:
         """Run words that are complete."""

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from recurra.compiler.build import build, target
+from recurra.compiler.calls import Call
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.ir import Value, topological
 from recurra.compiler.words import Address, Words
@@ -140,7 +141,10 @@ class Products:
         threads = max(1, min(torch.get_num_threads(), work * rows // _WORK_A_THREAD))
         shapes = [(*sizes, *v.shape[1:]) if v.shape[0] < 0 else v.shape for v in self.results]
         kinds = [(s, tuple(math.prod(s[d + 1 :]) for d in range(len(s)))) for s in shapes]
-        return ProductCall(Words([threads, len(self._over_rows) + len(self._by_rows), *words]), kinds, dtype)
+        call = Call(
+            Words([threads, len(self._over_rows) + len(self._by_rows), *words]), _native(dtype), 2 * work * rows
+        )
+        return ProductCall(call, kinds, dtype)
 
     def _columns(self, v: Value, strips: Mapping[Value, Strip], number: int) -> tuple[Address, int, int]:
         """Return where a value's columns lie: the first number, the numbers from row to row, and the columns."""
@@ -151,17 +155,16 @@ class Products:
 class ProductCall(NamedTuple):
     """Products whose operands lie at addresses that a call tells."""
 
-    words: Words
+    call: Call
     kinds: list[tuple[tuple[int, ...], tuple[int, ...]]]
     """Shape and strides of every result."""
     dtype: torch.dtype
 
-    def __call__(self, bases: Sequence[int]) -> list[Tensor]:
-        """Return the results. bases: the addresses by their numbers, but for those of the results, which come last."""
+    def __call__(self, tensors: Sequence[Tensor | None]) -> list[Tensor]:
+        """Return the results. tensors: those with addresses, by their numbers, but for the results, which come last."""
         dtype = self.dtype
         made = [torch.empty_strided(shape, strides, dtype=dtype) for shape, strides in self.kinds]
-        words = self.words([*bases, *(t.data_ptr() for t in made)])
-        _native(self.dtype)(words.buffer_info()[0])
+        self.call([*tensors, *made])
         return made
 
 

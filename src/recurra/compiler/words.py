@@ -25,12 +25,15 @@ class Words:
 
     def __init__(self, words: Iterable[int | Address]) -> None:
         given = list(words)
-        self._fixed = array("q", [0 if isinstance(w, Address) else w for w in given])
+        self.fixed = array("q", [0 if isinstance(w, Address) else w for w in given])
+        """The words with zeros in place of addresses."""
         self._addresses = [(k, w.base, w.offset) for k, w in enumerate(given) if isinstance(w, Address)]
+        self.moves = array("q", [n for move in self._addresses for n in move])
+        """Three numbers for every address: its word, the number of its base, and bytes after that."""
 
     def __call__(self, bases: Sequence[int]) -> array[int]:
         """Return the words of one call."""
-        words = self._fixed[:]
+        words = self.fixed[:]
         for k, base, offset in self._addresses:
             words[k] = bases[base] + offset
         return words

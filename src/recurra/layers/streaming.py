@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from recurra.layers.stack import Stack
 from recurra.layers.states import join_states, split_state
@@ -20,7 +20,7 @@ def stream_step(
     owner: nn.Module, stack: Callable[[], Stack], x: Tensor, state: Any, context: tuple[Any, ...], active: Tensor | None
 ) -> tuple[Tensor, Any]:
     """Run one step of a module's stack; return `(y, state)`, the state as the module's `forward` takes it."""
-    usual = active is None and not context and not torch.compiler.is_compiling()
+    usual = active is None and not context and not is_compiling()
     if usual:
         prepared = _streams.get(owner)
         done = None if prepared is None else prepared(x, state)

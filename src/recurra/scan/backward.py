@@ -13,7 +13,7 @@ from recurra.compiler.ir import Value
 from recurra.compiler.products import ProductCall, Strip
 from recurra.compiler.words import Address
 from recurra.scan.epilogue import EpilogueCall
-from recurra.scan.frame import Frame, Ports, Sizes, addresses
+from recurra.scan.frame import Frame, Ports, Sizes
 from recurra.scan.hoisted import Folded
 from recurra.scan.kernels import Compiled
 from recurra.scan.problem import Problem
@@ -97,11 +97,10 @@ class Backpropagation:
         memory = working_memory(self._memory, zeros=self._sizes.ragged)
         ends, results = self._ends(), self._results()
         tensors = [*given, memory, *ends, *results]
-        bases = addresses(tensors)
-        self._frame.run(bases, problem.lengths)
+        self._frame.run(tensors, problem.lengths)
         if self._direct is not None:
             products, order = self._direct
-            pool = [*tensors, *products(bases)]
+            pool = [*tensors, *products(tensors)]
             return [None if k is None else pool[k] for k in order]
 
         staged = c.plan.staged
@@ -109,7 +108,7 @@ class Backpropagation:
         steps = {k: _tensor(v, tensors) for k, v in self._steps.items()}
         once: dict[int, Tensor] = {}
         if self._ask_once or self._ask_late:
-            found = self._run_epilogue(tensors, bases, fixed, problem)
+            found = self._run_epilogue(tensors, fixed, problem)
             once = dict(zip(self._ask_once, found, strict=False))
             steps.update(zip(self._ask_late, found[len(self._ask_once) :], strict=True))
         derived = c.derived
@@ -146,9 +145,7 @@ class Backpropagation:
         pairs = zip(c.backward.results, c.sources, strict=True)
         return [results[v] if kind == "result" else pools[kind][k] for v, (kind, k) in pairs]
 
-    def _run_epilogue(
-        self, tensors: Sequence[Tensor | None], bases: list[int], fixed: dict[Value, Tensor], problem: Problem
-    ) -> list[Tensor]:
+    def _run_epilogue(self, tensors: list[Tensor | None], fixed: dict[Value, Tensor], problem: Problem) -> list[Tensor]:
         c, staged = self._compiled, self._compiled.plan.staged
         whole = (self._sizes.steps, self._sizes.batch)
         fold = Folded(problem)
@@ -166,23 +163,23 @@ class Backpropagation:
                 folded[v] = fold.fold(t).movedim(0, rows).reshape(size_of(v.shape, fold.rows))
             return folded[v]
 
-        call = self._epilogue
+        call, given = self._epilogue, list(tensors)
         if call is None:
             epilogue = c.epilogue(self._ask_once, self._ask_late)
             strips = {v: self._strip(v, tensors) for v in epilogue.read}
             always = None not in strips.values()
             for v in [v for v, known in strips.items() if known is None]:
                 folded[v] = t = tensor(v).contiguous()
-                strips[v] = Strip(Address(len(bases)), math.prod(t.shape[1:]))
-                bases.append(t.data_ptr())
+                strips[v] = Strip(Address(len(given)), math.prod(t.shape[1:]))
+                given.append(t)
             weights = {v: Address(k) for k, v in enumerate(staged.loop_once)}
             there = {v: s for v, s in strips.items() if s is not None}
-            call = epilogue.prepare(there, weights, len(bases), (fold.rows,), problem.x.dtype)
+            call = epilogue.prepare(there, weights, len(given), (fold.rows,), problem.x.dtype)
             if always:
                 self._epilogue = call
-                direct = epilogue.prepare(there, weights, len(bases), whole, problem.x.dtype)
+                direct = epilogue.prepare(there, weights, len(given), whole, problem.x.dtype)
                 self._direct = self._only_products(direct, len(tensors))
-        found = call(bases, tensor, fixed, fold.rows, problem.x)
+        found = call(given, tensor, fixed, fold.rows, problem.x)
         count = len(self._ask_once)
         return [*found[:count], *(fold.unfold(v) for v in found[count:])]
 

@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from operator import is_, itemgetter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter, is_, itemgetter
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
+from recurra.compiler.calls import tools
 from recurra.core import Cell, State, split_shape
 
-__all__ = ["Binding", "Snapshot", "bind", "bound", "mode", "plain"]
+__all__ = ["Binding", "Guard", "Snapshot", "bind", "bound", "mode", "plain"]
 
 
 class Snapshot:
@@ -29,6 +31,10 @@ class Snapshot:
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         modules = list(modules)
         self._modules = [ref(m) for m in modules]
+        self.modules = [(r, type(m)) for r, m in zip(self._modules, modules, strict=True)]
+        """Every module, and its type."""
+        self.tables: list[tuple[dict[str, Any], int, list[tuple[str, Any]]]] = []
+        """Every table of theirs, its size, and what of it counts."""
         self._attributes: list[tuple[dict[str, Any], int, Any]] = []
         self._tables: list[dict[str, Any]] = []
         self.steady = True
@@ -36,7 +42,9 @@ class Snapshot:
             names = [n for n in m.__dict__ if n not in _HIDDEN]
             self.steady &= all(_unchangeable(m.__dict__[n]) for n in names)
             self._attributes.append((m.__dict__, len(m.__dict__), itemgetter("training", "training", *names)))
+            self.tables.append((m.__dict__, len(m.__dict__), [(n, m.__dict__[n]) for n in ("training", *names)]))
             self._tables += [m._parameters, m._buffers, m._modules]
+        self.tables += [(t, len(t), list(t.items())) for t in self._tables]
         self._empty = [t for t in self._tables if not t]
         self._tables = [t for t in self._tables if t]
         self._held = self._now()
@@ -57,6 +65,32 @@ class Snapshot:
         for table in self._tables:
             now += table.values()
         return now
+
+
+class Guard:
+    """Tells whether a snapshot holds, the steps of some bound cells and the kinds of their tensors are as they were,
+    and no mode of PyTorch is active that has to see single operations."""
+
+    def __init__(self, snapshot: Snapshot, bindings: Sequence[Binding]) -> None:
+        self._snapshot, self._bindings = snapshot, bindings
+        self._quick: Any = None
+
+    def __call__(self) -> bool:
+        """Tell it."""
+        if self._quick is not None:
+            return self._quick()
+        found = tools()
+        if found is not None:
+            self._quick = self.within(found)
+        return mode() is None and self._snapshot.holds() and all(b.intact() for b in self._bindings)
+
+    def within(self, found: Any, kinds: bool = True) -> Any:
+        """Return the same as a built-in function of `tools`. kinds: whether to look at those of tensors too."""
+        steps = list({type(b.cell): b.step for b in self._bindings}.items())
+        owned = [b for b in self._bindings if kinds]
+        forms = [(t, *form) for b in owned for t, form in zip(b.tensors, b.forms, strict=True)]
+        modes = [entry[:3] for entry in _MODES if entry[0] is not torch.compiler.is_compiling]  # who calls has asked
+        return found.make_guard(modes, self._snapshot.modules, self._snapshot.tables, steps, forms, torch.strided)
 
 
 class Binding:
@@ -84,10 +118,10 @@ class Binding:
         self.nothing = [None] * len(staged.state)
         kinds = {"real": dtype, "int": torch.int64, "bool": torch.bool}
         self._states = [kinds[v.kind] for v in staged.state]
-        self._step = type(cell).step
+        self.step = type(cell).step
         self._cell = ref(cell)
         self._snapshot = Snapshot(cell.modules())
-        self._forms = [(t.dtype, t.shape) for t in self.tensors]
+        self.forms = [(t.dtype, t.shape) for t in self.tensors]
         self.steady = self._snapshot.steady
 
     @property
@@ -117,9 +151,9 @@ class Binding:
 
     def intact(self) -> bool:
         """Tell whether the cell's step, and the kinds of its tensors, are as they were."""
-        if type(self.cell).step is not self._step:
+        if type(self.cell).step is not self.step:
             return False
-        for t, (dtype, shape) in zip(self.tensors, self._forms, strict=True):
+        for t, (dtype, shape) in zip(self.tensors, self.forms, strict=True):
             if t.dtype is not dtype or t.shape != shape or not plain(t):
                 return False
         return True
@@ -144,18 +178,22 @@ def bound(cell: Cell) -> Binding | None:
 
 def mode() -> str | None:
     """Return which mode or transform of PyTorch is active that has to see single operations; None if there is none."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state():
-        return "the call is being traced by PyTorch"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "a torch.func transform is active"
-    if torch.autograd.forward_ad._current_level >= 0:
-        return "forward-mode differentiation is active"
-    if torch._C._len_torch_dispatch_stack() > 0 or torch._C._len_torch_function_stack() > 0:
-        return "a mode that watches PyTorch's operations is active"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is active"
+    for function, arguments, usual, reason in _MODES:
+        if function(*arguments) != usual:
+            return reason
     return None
 
+
+_MODES: list[tuple[Callable[..., Any], tuple[Any, ...], Any, str]] = [
+    (torch.compiler.is_compiling, (), False, "the call is being traced by PyTorch"),
+    (torch._C._get_tracing_state, (), None, "the call is being traced by PyTorch"),
+    (torch._C._functorch.peek_interpreter_stack, (), None, "a torch.func transform is active"),
+    (attrgetter("_current_level"), (forward_ad,), -1, "forward-mode differentiation is active"),
+    (torch._C._len_torch_dispatch_stack, (), 0, "a mode that watches PyTorch's operations is active"),
+    (torch._C._len_torch_function_stack, (), 0, "a mode that watches PyTorch's operations is active"),
+    (torch.is_autocast_enabled, ("cpu",), False, "autocast is active"),
+]
+"""What to ask for a mode, what it answers where there is none, and what it is."""
 
 _bindings: WeakKeyDictionary[Cell, Binding] = WeakKeyDictionary()
 _HIDDEN = set(nn.Module().__dict__)

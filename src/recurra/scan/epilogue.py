@@ -64,7 +64,7 @@ class EpilogueCall(NamedTuple):
 
     def __call__(
         self,
-        bases: Sequence[int],
+        tensors: Sequence[Tensor | None],
         tensor: Callable[[Value], Tensor],
         fixed: Mapping[Value, Tensor],
         rows: int,
@@ -72,8 +72,8 @@ class EpilogueCall(NamedTuple):
     ) -> list[Tensor]:
         """Return the roots.
 
-        bases: the addresses by number; tensor: a leaf with rows, which are those of all steps; fixed: the leaves
-        without rows.
+        tensors: those with addresses, by their numbers; tensor: a leaf with rows, which are those of all steps; fixed:
+        the leaves without rows.
         """
         e = self.epilogue
         env: dict[Value, Tensor] = {}
@@ -82,7 +82,7 @@ class EpilogueCall(NamedTuple):
             made = [t.contiguous() for t in e.before(given, rows, like)]
             env.update(zip(e.before.outputs, made, strict=True))
         if self.products is not None and e.products is not None:
-            results = self.products([*bases, *(t.data_ptr() for t in env.values())])
+            results = self.products([*tensors, *env.values()])
             env.update(zip(e.products.results, results, strict=True))
         if e.after.outputs:
             given = {v: env[v] if v in env else fixed[v] if v in fixed else tensor(v) for v in e.after.leaves}

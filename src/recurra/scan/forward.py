@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recurra.compiler.words import Address
-from recurra.scan.frame import Frame, Ports, Sizes, addresses
+from recurra.scan.frame import Frame, Ports, Sizes
 from recurra.scan.kernels import Compiled
 from recurra.scan.spare_memory import working_memory
 from recurra.scan.workspace import Form, Fresh, Layout, Place
@@ -60,7 +60,7 @@ class Inference:
         """Return outputs and final states."""
         memory = working_memory(self._memory)
         histories, finals, own = self._histories(), self._ends(), self._outputs()
-        self._frame.run(addresses([*given, memory, *histories, *finals, *own]), lengths)
+        self._frame.run([*given, memory, *histories, *finals, *own], lengths)
         outputs = [
             own[k] if first is None else self._clean(histories[k].narrow(0, first, self._sizes.steps), lengths)
             for k, first in self._found
@@ -115,7 +115,7 @@ class Training:
         kept = working_memory(self._size, zeros=lengths is not None)
         own = working_memory(self._frame.memory)
         finals, new = self._ends(), self._outputs()
-        self._frame.run(addresses([*given, kept, own, *finals, *new]), lengths)
+        self._frame.run([*given, kept, own, *finals, *new], lengths)
         outputs = new if len(new) == len(self._found) else _apart([new[k] for k in self._found])
         return outputs, finals, [kept, *(new[k] for k in self._read)]
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
+from recurra.compiler.calls import addresses
 from recurra.compiler.kernel import ROWS, Kernel
 from recurra.compiler.varying import actual
 from recurra.compiler.words import Address
 from recurra.scan.dealing import deal
 from recurra.scan.workspace import Place
 
-__all__ = ["Frame", "Ports", "Sizes", "addresses", "contiguous", "inner_contiguous"]
+__all__ = ["Frame", "Ports", "Sizes", "inner_contiguous"]
 
 
 class Sizes(NamedTuple):
@@ -66,28 +67,21 @@ class Frame:
         descend: whether the kernel's time runs backwards."""
         steps, batch, size = sizes.steps, sizes.batch, sizes.size
         self.memory = kernel.memory(steps, batch, size)
-        self._kernel, self._sizes = kernel, sizes
+        self._sizes = sizes
         self._flops = actual(kernel.flops, size) if size else kernel.flops
         self._rows = deal(steps, batch, None, self._flops)  # which the words point to
         places = [Address(k) for k in range(constants)]
-        self._words = kernel.words(places, ports.words, ports.ends, own, steps, batch, self._rows, descend, size)
+        self._call = kernel.call(places, ports.words, ports.ends, own, steps, batch, self._rows, descend, size)
 
-    def run(self, bases: Sequence[int], lengths: tuple[int, ...] | None) -> None:
-        """Run the kernel. bases: the addresses by number; lengths: the steps of each row, if they differ."""
-        words = self._words(bases)
-        if lengths is not None:
-            words[ROWS] = deal(self._sizes.steps, self._sizes.batch, lengths, self._flops).words
-        self._kernel.run(words)
-
-
-def addresses(tensors: Iterable[Tensor | None]) -> list[int]:
-    """Return the addresses of tensors, 0 for none."""
-    return [0 if t is None else t.data_ptr() for t in tensors]
-
-
-def contiguous(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Return tensors with their numbers in order."""
-    return [t if t.is_contiguous() else t.contiguous() for t in tensors]
+    def run(self, tensors: Sequence[Tensor | None], lengths: tuple[int, ...] | None) -> None:
+        """Run the kernel. tensors: those with addresses, by their numbers; lengths: the steps of each row, if they
+        differ."""
+        if lengths is None:
+            self._call(tensors)
+            return
+        words = self._call.words(addresses(tensors))
+        words[ROWS] = deal(self._sizes.steps, self._sizes.batch, lengths, self._flops).words
+        self._call.run(words)
 
 
 def inner_contiguous(t: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recurra.core import Cell, State
-from recurra.scan.binding import Binding, Snapshot, bound, mode, plain
+from recurra.scan.binding import Binding, Guard, Snapshot, bound, plain
 from recurra.scan.compiled import tried, worth_again
 from recurra.scan.cpp import trained
 from recurra.scan.dealing import threads
@@ -32,7 +32,7 @@ class Sequences:
 
     def __init__(self, owner: Snapshot, bindings: Sequence[Binding], small: bool) -> None:
         """small: whether to run also what `auto` would leave to the loop."""
-        self._owner, self._bindings, self._small = owner, bindings, small
+        self._same, self._bindings, self._small = Guard(owner, bindings), bindings, small
         self._alone, self._dtype = len(bindings) == 1, bindings[0].dtype
         compiled = bindings[0].program.compiled[False]
         self._forms = [(f.shape, f.dtype) for f in compiled.states]
@@ -41,11 +41,8 @@ class Sequences:
 
     def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
         """Return `(y, state)` for x `(T, B, ...)`, or None where this is not a call of the kind that was prepared."""
-        if x.dtype is not self._dtype or not plain(x) or mode() is not None or not self._owner.holds():
+        if x.dtype is not self._dtype or not plain(x) or not self._same():
             return None
-        for binding in self._bindings:
-            if not binding.intact():
-                return None
         key = (x.shape, x.stride(), threads(), state is None)
         usual = self._usual.get(key)
         if usual is None:
@@ -82,7 +79,7 @@ class Sequences:
 
     def valid(self) -> bool:
         """Tell whether the modules, and how their cells run, are as they were."""
-        return self._owner.holds() and all(bound(b.cell) is b for b in self._bindings)
+        return self._same() and all(bound(b.cell) is b for b in self._bindings)
 
     def _takes(self, given: Any, batch: int) -> bool:
         if type(given) is not tuple or len(given) != len(self._forms):

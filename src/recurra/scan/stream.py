@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recurra.compiler.calls import short, tools
 from recurra.compiler.emit_tiles import PORTS
 from recurra.compiler.kernel import epoch
 from recurra.core import Cell
-from recurra.scan.binding import Binding, Snapshot, bound, mode
+from recurra.scan.binding import Binding, Guard, Snapshot, bound
 from recurra.scan.dealing import deal
 
 __all__ = ["Stream", "prepare_stream"]
@@ -29,7 +30,6 @@ class Stream:
     """
 
     def __init__(self, owner: Snapshot, bindings: Sequence[Binding], x: Tensor) -> None:
-        self._owner = owner
         self._shape, self._dtype = x.shape, x.dtype
         self._weights = [t for b in bindings for t in b.tensors]
         batch, layers = x.shape[0], len(bindings)
@@ -43,24 +43,30 @@ class Stream:
         ]
         self._zeros = [torch.zeros(s, dtype=d) for s, d in zip(self._state_shapes, self._state_dtypes, strict=True)]
         self._layers = [_Layer(b, batch) for b in bindings]
-        self._steps = list(dict.fromkeys((type(b.cell), type(b.cell).step) for b in bindings))
+        self._same = Guard(owner, bindings)
         self._known = self._versions()
+        self._quick: Any = None
 
     def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
         """Return `(y, state)`, or None where this is not the call that was prepared."""
+        if self._quick is not None:
+            return self._quick(x, state)
+        found = tools()
+        if found is not None:
+            self._quick = self._made_by(found)
         if type(x) is not Tensor or x.shape != self._shape or x.dtype is not self._dtype or not x.is_cpu:
             return None
         given: Sequence[Tensor] = self._zeros if state is None else (state,) if type(state) is Tensor else state
         if len(given) != self._count:
             return None
         for s, (shape, dtype) in zip(given, self._forms, strict=True):
-            if type(s) is not Tensor or s.shape != shape or s.dtype is not dtype or not s.is_contiguous():
+            if type(s) is not Tensor or s.shape != shape or s.dtype is not dtype or not s.is_cpu:
                 return None
-        if not x.is_contiguous() or torch.is_grad_enabled() or x.is_neg() or mode() is not None:
+            if not s.is_contiguous() or s.is_neg():
+                return None
+        if not x.is_contiguous() or torch.is_grad_enabled() or x.is_neg():
             return None
-        if not self._owner.holds() or self._versions() != self._known:
-            return None
-        if any(kind.step is not step for kind, step in self._steps):
+        if not self._same() or self._versions() != self._known:
             return None
         new = [torch.empty_like(s) for s in self._zeros]  # the fastest of the ways to get new memory
         old_at = [s.data_ptr() for s in given]
@@ -71,6 +77,16 @@ class Stream:
                 new_at = [at + size for at, size in zip(new_at, self._sizes, strict=True)]
             x = layer.step(x, old_at, new_at)
         return x, new[0] if self._count == 1 else tuple(new)
+
+    def _made_by(self, found: Any) -> Any:
+        """Return the same as a built-in function."""
+        same = self._same.within(found, kinds=False)  # of a tensor of another kind, version or address is another
+        tools = (same, Tensor, torch.is_grad_enabled, epoch, torch.empty_like)
+        known, sizes = array("q", self._known), array("q", self._sizes)
+        layers = [layer.parts for layer in self._layers]
+        return found.make_stream(
+            tools, (self._shape, self._dtype), self._forms, self._zeros, sizes, self._weights, known, layers
+        )
 
     def _versions(self) -> list[int]:
         """Return what tells one state of the weights from another."""
@@ -105,6 +121,12 @@ class _Layer:
         self._y = torch.empty(batch, *output, dtype=self._dtype)
         self._scratch = torch.empty(self._kernel.scratch * batch, dtype=self._dtype)
         self._needs_scratch = self._scratch.numel() > 0
+        at_scratch = 8 if self._needs_scratch else 0
+        self.parts = (
+            self._words, self._x, self._result, at_scratch, self._states, self._y, self._scratch, self._kernel.address,
+            short(batch * self._kernel.flops),
+        )  # fmt: skip
+        """All of it, as `calls.cpp` takes it."""
 
     def step(self, x: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
         """Return y; the state is read at the addresses `old` and written at `new`."""
