@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 import sysconfig
+import threading
 from array import array
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,18 @@ def test_what_a_function_refers_to_is_freed_with_it(tools: Any) -> None:
     gc.collect()
     assert gone() is None
     assert sys.getrefcount(like) == count
+
+
+def test_the_library_is_begun_after_some_calls(tools: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "_state", calls._State())
+    assert all(calls.tools() is None for _ in range(calls._FIRST))
+    assert not calls._state.begun
+    calls.tools()
+    assert calls._state.begun
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(10.0)
+    assert calls.tools() is tools
 
 
 def test_without_pythons_headers_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,14 +68,19 @@ def address_of(function: Any) -> int:
 
 
 def tools() -> Any:
-    """Return the library of built-in functions, None while it is not there. The first call begins to build it."""
+    """Return the library of built-in functions, None while it is not there. Some calls after the first, it is begun."""
     if _state.begun:
         return _state.library
     with _state.lock:
-        if not _state.begun:
+        _state.asked += 1
+        if _state.asked > _FIRST and not _state.begun:
             _state.begun = True
             threading.Thread(target=_state.build).start()
     return _state.library
+
+
+_FIRST = 100
+"""Calls before the library is begun: the compiler is to build the first kernels first, and few calls need none."""
 
 
 class _State:
@@ -83,6 +88,7 @@ class _State:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.asked = 0
         self.begun = False
         self.library: Any = None
 
