@@ -1,9 +1,10 @@
-"""One sequence on two threads: a layer whose units they share, and both directions of a layer side by side.
+"""One sequence on two threads: a layer whose units they share, two layers as a wave, both directions side by side.
 
     python benchmarks/two_threads.py [--out benchmarks/results/two_threads.md]
 
 Contestants take turns; ratios are medians over the turns. The rules in `scan/dealing.py` (threads that share rows meet
-at every step) and in `layers/side_by_side.py` (a thread for each direction) stand on these tables.
+at every step), in `scan/wave.py` (a thread for each layer) and `layers/side_by_side.py` (one for each direction)
+stand on these tables.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 
 import recurra
 from recurra.layers import side_by_side
-from recurra.scan import dealing
+from recurra.scan import dealing, wave
 
 SIZES = [(100, 64), (100, 96), (100, 128), (100, 192), (100, 256), (50, 384), (50, 512), (50, 768)]
 """Steps, and units of each direction; as many inputs. One sequence."""
@@ -38,6 +39,14 @@ HEAD = [
     "| one thread | torch.nn.LSTM | the rule takes it |",
     "|---|---|---|---|---|---|---|---|---|---|",
 ]
+LAYERS = [
+    "",
+    "## Two layers as a wave, forward without gradients",
+    "",
+    "| T | H | thousand operations a layer's step | as a wave, ms | one thread | one after the other, shared "
+    "| torch.nn.LSTM | the rule takes it |",
+    "|---|---|---|---|---|---|---|---|",
+]
 DIRECTIONS = [
     "",
     "## Both directions of a layer, forward without gradients",
@@ -49,11 +58,12 @@ DIRECTIONS = [
 
 
 class Rules(NamedTuple):
-    """Threads, and where the two rules begin."""
+    """Threads, and where the rules begin."""
 
     threads: int
     share: float
     weights: float
+    wave: float = NEVER
 
 
 def main() -> None:
@@ -63,8 +73,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     shared = [_shared(steps, units, arguments.turns) for steps, units in SIZES]
+    layers = [_layers(steps, units, arguments.turns) for steps, units in SIZES]
     directions = [_directions(steps, units, arguments.turns) for steps, units in SIZES]
-    text = "\n".join([*HEAD, *shared, *DIRECTIONS, *directions, ""])
+    text = "\n".join([*HEAD, *shared, *LAYERS, *layers, *DIRECTIONS, *directions, ""])
     print(text)
     if arguments.out:
         arguments.out.write_text(text)
@@ -80,6 +91,18 @@ def _shared(steps: int, units: int, turns: int) -> str:
         calls = [_call(layer, x, backward) for layer in (ours, ours, theirs)]
         cells += _compared(list(zip(rules, calls, strict=True)), turns)
     return _line([*cells, "yes" if operations >= 2 * dealing._WORK_A_SHARE else "no"])
+
+
+def _layers(steps: int, units: int, turns: int) -> str:
+    x = torch.randn(steps, 1, units)
+    # How a layer runs is settled at its first calls, so every way has a layer of its own.
+    rules = [Rules(2, NEVER, NEVER, 0), Rules(1, NEVER, NEVER), Rules(2, 1, NEVER), Rules(2, NEVER, NEVER)]
+    layers = [*(recurra.LSTM(units, units, 2) for _ in rules[1:]), torch.nn.LSTM(units, units, 2)]
+    calls = [_call(layer, x, backward=False) for layer in layers]
+    operations = 2 * 2 * 4 * units * units
+    cells = [str(steps), str(units), f"{operations // 1000:,}", *_compared(list(zip(rules, calls, strict=True)), turns)]
+    takes = wave.worth_a_wave(steps, 1, [operations] * 2, 2)
+    return _line([*cells, "yes" if takes else "no"])
 
 
 def _directions(steps: int, units: int, turns: int) -> str:
@@ -107,7 +130,7 @@ def _call(layer: Any, x: torch.Tensor, backward: bool) -> Callable[[], None]:
 
 def _compared(contestants: list[tuple[Rules, Callable[[], None]]], turns: int) -> list[str]:
     """Return the first one's milliseconds, and the others' times divided by its own."""
-    before = Rules(torch.get_num_threads(), dealing._WORK_A_SHARE, side_by_side._WEIGHTS)
+    before = Rules(torch.get_num_threads(), dealing._WORK_A_SHARE, side_by_side._WEIGHTS, wave._WORK)
     times: list[list[float]] = [[] for _ in contestants]
     for turn in range(turns + 3):
         for k, (rules, call) in enumerate(contestants):
@@ -127,6 +150,7 @@ def _set(rules: Rules) -> None:
     torch.set_num_threads(rules.threads)
     dealing._WORK_A_SHARE = rules.share  # type: ignore[assignment]
     side_by_side._WEIGHTS = rules.weights  # type: ignore[assignment]
+    wave._WORK = rules.wave  # type: ignore[assignment]
 
 
 def _line(cells: list[str]) -> str:

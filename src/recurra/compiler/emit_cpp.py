@@ -11,6 +11,8 @@ is called with one address, of 64-bit words:
     scratch, ahead                  memory for values between groups, and for products computed ahead (null: none are)
     pack                            whether to pack the weights first
     S                               the context's length, where that varies from call to call
+    waits, tells                    in a wave (`runtime/share.h`): where the loop below says how many steps it has made,
+                                    and where this one says it; null outside of one
     ports: 4 words each             pointer, stride in time, from row to row, and a mask for the slot of time (-1, or 1
                                     for two slots used in turn)
     what is carried: 2 words each   what it begins with (null: zeros), and where its end goes (null: nowhere)
@@ -75,6 +77,7 @@ def preamble(real: str, target: Target) -> str:
     return (
         f'#define RECURRA_VECTOR_BYTES {target.vector_bytes}\n#include "{RUNTIME}"\n'
         f"typedef {real} R;\ntypedef recurra::Lanes<R> L;\ntypedef L::V V;\n"
+        'extern "C" void wave(const int64_t* words) { recurra::wave(words); }\n'
     )
 
 
@@ -132,16 +135,18 @@ class _Emitter:
         strides = "".join(f"  const long S{p} = a[{PORTS + 4 * p + 2}];\n" for p in ports)
         common = (
             "  const long T = a[0], B = a[1], descend = a[2], S = a[11];\n"
-            "  const int64_t* lengths = (const int64_t*)a[7]; R* ahead = (R*)a[9];\n" + self._panels()
+            "  const int64_t *lengths = (const int64_t*)a[7], *waits = (const int64_t*)a[12];\n"
+            "  int64_t* tells = (int64_t*)a[13]; R* ahead = (R*)a[9];\n" + self._panels()
         )
         early, call = self._ahead(common)
         code = (
             f"{early}static RECURRA_ONCE void {self._name}_rows(const int64_t* a, const int64_t* rows, long count, "
             "const int64_t* counts, recurra::Share share) {\n"
             f"{common}{strides}{scratch}{self._tiles.shares()}{self._ends('begin')}  share.meet();\n"
-            f"  for (long i = 0; i < T; i++) {{\n{call}"
+            f"  for (long i = 0; i < T; i++) {{\n{self._wait()}{call}"
             "    const long t = descend ? T - 1 - i : i, before = t + descend, after = t + 1 - descend;\n"
-            f"    const long n = counts ? counts[t] : count;\n{pointers}{body}  }}\n{self._ends('end')}}}\n"
+            f"    const long n = counts ? counts[t] : count;\n{pointers}{body}"
+            f"    if (tells) recurra::tell(tells, i + 1);\n  }}\n{self._ends('end')}}}\n"
             f"static void {self._name}_pack(const int64_t* a) {{\n  const int panels = {self._first_panel()};\n"
             f"{''.join(self._tiles.packing)}}}\n"
             f'extern "C" void {self._name}(const int64_t* a) {{\n'
@@ -168,6 +173,12 @@ class _Emitter:
         return Emitted(
             spelled(code), self._ports, carried, tiles.panels, offset, tiles.early, AHEAD * tiles.room, tiles.flops
         )
+
+    def _wait(self) -> str:
+        """Return the text that waits for the step's input, or for that of all steps whose products come next."""
+        whole = f"i + {AHEAD} < T ? i + {AHEAD} : T"
+        steps = f"!ahead ? i + 1 : i % {AHEAD} ? 0 : {whole}" if self._tiles.ahead else "i + 1"
+        return f"    if (waits) recurra::await(waits, {steps});\n"
 
     def _pointer(self, b: Buffer, p: int, when: str) -> str:
         kind, word = TYPES[b.kind], PORTS + 4 * p

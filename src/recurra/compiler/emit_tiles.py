@@ -23,7 +23,7 @@ __all__ = ["AHEAD", "PORTS", "Tiles"]
 AHEAD = 32
 """Steps in a chunk of products that are computed ahead."""
 
-PORTS = 12
+PORTS = 14
 """The word at which the ports begin."""
 
 _NARROW = 16

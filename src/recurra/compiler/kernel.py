@@ -19,7 +19,7 @@ from recurra.compiler.plan import LoopPlan
 from recurra.compiler.varying import actual
 from recurra.compiler.words import Address, Words
 
-__all__ = ["ROWS", "Kernel", "Rows", "compile_loops", "epoch", "forget_weights"]
+__all__ = ["ROWS", "TELLS", "WAITS", "Kernel", "Rows", "compile_loops", "epoch", "forget_weights"]
 
 
 def compile_loops(
@@ -63,6 +63,10 @@ class Kernel:
         self._run: Any = getattr(built.library, name)
         self._run.argtypes = [ctypes.c_void_p]
         self._run.restype = None
+        self.wave: Any = built.library.wave
+        """Runs several loops, each of which waits for the one before; `scan/wave.py` hands it the words."""
+        self.wave.argtypes = [ctypes.c_void_p]
+        self.wave.restype = None
         self._panels = [-(-size // 16) * 16 for size, _ in emitted.panels]
 
     def memory(self, steps: int, batch: int, size: int) -> int:
@@ -91,7 +95,7 @@ class Kernel:
         # Packed anew at every call, which costs little, so that even a write that PyTorch cannot see is seen.
         words: list[int | Address] = [
             steps, batch, descend, *rows.words,
-            memory if scratch else 0, memory.after(scratch) if ahead else 0, bool(panels), size,
+            memory if scratch else 0, memory.after(scratch) if ahead else 0, bool(panels), size, 0, 0,
         ]  # fmt: skip
         for c in constants:
             words += (c, 0, 0, 0)
@@ -122,13 +126,13 @@ class Kernel:
         """Return the words of single steps, but for `ports` ports and `ends` ends after the constants that are still
         zero, and what has to be kept as long as they are used. The weights are packed."""
         panels = self._memory()
-        words = array("q", (1, batch, 0, *rows.words, 0, 0, 0, 0))
+        words = array("q", (1, batch, 0, *rows.words, 0, 0, 0, 0, 0, 0))
         for c in constants:
             words.extend((c.data_ptr(), 0, 0, 0))
         words.extend([0] * (4 * ports + 2 * ends))
         words.extend(self._addresses(panels))
         # A run over no rows packs, and does nothing else.
-        nothing = array("q", [0, 0, 0, *_NOWHERE.words, 0, 0, bool(panels), 0, *words[PORTS:]])
+        nothing = array("q", [0, 0, 0, *_NOWHERE.words, 0, 0, bool(panels), 0, 0, 0, *words[PORTS:]])
         self._run(nothing.buffer_info()[0])
         return words, panels
 
@@ -188,6 +192,6 @@ class Rows:
         """What a kernel is told of them."""
 
 
-ROWS = slice(3, 8)
-"""The words in which a kernel is told of its rows."""
+ROWS, WAITS, TELLS = slice(3, 8), 12, 13
+"""The words in which a kernel is told of its rows, and of its place in a wave."""
 _NOWHERE = Rows(torch.zeros(2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))

@@ -12,7 +12,7 @@ import torch
 
 from recurra.compiler.kernel import Rows
 
-__all__ = ["at_most", "deal", "threads"]
+__all__ = ["at_most", "deal", "sharing", "threads"]
 
 _WORK_A_THREAD = 400_000
 """Floating point operations a step and thread, times steps, below which another thread costs more than it brings."""
@@ -32,8 +32,8 @@ def deal(steps: int, batch: int, lengths: tuple[int, ...] | None, flops: int) ->
     lengths: each row's steps, None where all have `steps`; flops: of one row's step.
     """
     most = threads()
-    if lengths is None and most >= 2 * batch > 0 and steps > 1:
-        shared = min(most, flops * batch // _WORK_A_SHARE)
+    if lengths is None and steps > 1:
+        shared = sharing(batch, flops, most)
         if shared > 1:
             return _shared(batch, shared)
     hands = 1
@@ -41,6 +41,13 @@ def deal(steps: int, batch: int, lengths: tuple[int, ...] | None, flops: int) ->
         work = (flops + _POINTWISE) * batch * steps
         hands = max(1, min(most, batch, math.ceil(work / _WORK_A_THREAD)))
     return _even(batch, hands) if lengths is None else _uneven(lengths, steps, hands)
+
+
+def sharing(batch: int, flops: int, most: int) -> int:
+    """Return how many of `most` threads share all rows; 1 where there are too many rows for that, or too little to do.
+
+    flops: of one row's step."""
+    return max(1, min(most, flops * batch // _WORK_A_SHARE)) if most >= 2 * batch > 0 else 1
 
 
 def threads() -> int:

@@ -53,24 +53,28 @@ class Inference:
             ports.carried(places[k], -1 if k in self._kept else 1, states + k, finals + k)
         _results(ports, finals + len(c.states), outputs, batch)
         own = Address(memory, layout.size)
-        self._frame = Frame(c.kernels["infer"], ports, len(c.plan.staged.loop_once), own, sizes, sizes.descend)
-        self._memory = layout.size + self._frame.memory
+        self.frame = Frame(c.kernels["infer"], ports, len(c.plan.staged.loop_once), own, sizes, sizes.descend)
+        self._memory = layout.size + self.frame.memory
 
     def __call__(self, given: Given, lengths: tuple[int, ...] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Return outputs and final states."""
-        memory = working_memory(self._memory)
-        histories, finals, own = self._histories(), self._ends(), self._outputs()
-        self._frame.run([*given, memory, *histories, *finals, *own], lengths)
-        outputs = [
-            own[k] if first is None else self._clean(histories[k].narrow(0, first, self._sizes.steps), lengths)
-            for k, first in self._found
-        ]
+        tensors, outputs, finals = self.laid(given)
+        self.frame.run(tensors, lengths)
+        if lengths is not None and self._sizes.descend:
+            kept = zip(outputs, self._found, strict=True)
+            outputs = [o if first is None else self._clean(o, lengths) for o, (_, first) in kept]
         return outputs, finals
 
-    def _clean(self, states: Tensor, lengths: tuple[int, ...] | None) -> Tensor:
+    def laid(self, given: Given) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:
+        """Return what the frame is run with, and where it leaves outputs and final states."""
+        memory = working_memory(self._memory)
+        histories, finals, own = self._histories(), self._ends(), self._outputs()
+        steps = self._sizes.steps
+        outputs = [own[k] if first is None else histories[k].narrow(0, first, steps) for k, first in self._found]
+        return [*given, memory, *histories, *finals, *own], outputs, finals
+
+    def _clean(self, states: Tensor, lengths: tuple[int, ...]) -> Tensor:
         """Return states after every step, without the initial ones that stand in the padding of reversed rows."""
-        if lengths is None or not self._sizes.descend:
-            return states
         valid = torch.arange(self._sizes.steps).unsqueeze(1) < torch.tensor(lengths)
         return torch.where(valid.reshape(*valid.shape, *(1,) * (states.dim() - 2)), states, states.new_zeros(()))
 

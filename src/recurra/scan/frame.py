@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from recurra.compiler.calls import addresses
 from recurra.compiler.kernel import ROWS, Kernel
 from recurra.compiler.varying import actual
 from recurra.compiler.words import Address
-from recurra.scan.dealing import deal
+from recurra.scan.dealing import at_most, deal
 from recurra.scan.workspace import Place
 
 __all__ = ["Frame", "Ports", "Sizes", "inner_contiguous"]
@@ -69,9 +70,14 @@ class Frame:
         self.memory = kernel.memory(steps, batch, size)
         self._sizes = sizes
         self._flops = actual(kernel.flops, size) if size else kernel.flops
-        self._rows = deal(steps, batch, None, self._flops)  # which the words point to
+        with at_most(sizes.threads):
+            self._rows = deal(steps, batch, None, self._flops)  # which the words point to
         places = [Address(k) for k in range(constants)]
         self._call = kernel.call(places, ports.words, ports.ends, own, steps, batch, self._rows, descend, size)
+
+    def words(self, tensors: Sequence[Tensor | None]) -> array[int]:
+        """Return the words of a call."""
+        return self._call.words(addresses(tensors))
 
     def run(self, tensors: Sequence[Tensor | None], lengths: tuple[int, ...] | None) -> None:
         """Run the kernel. tensors: those with addresses, by their numbers; lengths: the steps of each row, if they
@@ -79,7 +85,7 @@ class Frame:
         if lengths is None:
             self._call(tensors)
             return
-        words = self._call.words(addresses(tensors))
+        words = self.words(tensors)
         words[ROWS] = deal(self._sizes.steps, self._sizes.batch, lengths, self._flops).words
         self._call.run(words)
 

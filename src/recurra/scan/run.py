@@ -66,9 +66,13 @@ class Run:
     def infer(self, flat: Sequence[Tensor], lengths: tuple[int, ...] | None) -> tuple[list[Tensor], list[Tensor]]:
         """Run the forward for its own sake; return outputs and final states."""
         given = self.given(flat)
+        return self.inference(given)(given, lengths)
+
+    def inference(self, given: Sequence[Tensor | None]) -> Inference:
+        """Return the forward for its own sake, prepared."""
         if self._infer is None:
             self._infer = Inference(self.compiled, self._sizes, given, self.stacked)
-        return self._infer(given, lengths)
+        return self._infer
 
     def forward(
         self, flat: Sequence[Tensor], lengths: tuple[int, ...] | None

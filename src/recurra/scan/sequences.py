@@ -17,6 +17,7 @@ from recurra.scan.dealing import threads
 from recurra.scan.frame import Sizes, inner_contiguous
 from recurra.scan.problem import Problem
 from recurra.scan.run import Run
+from recurra.scan.wave import run_as_wave, worth_a_wave
 
 __all__ = ["Sequences", "prepare_sequences"]
 
@@ -38,6 +39,7 @@ class Sequences:
         self._forms = [(f.shape, f.dtype) for f in compiled.states]
         self._usual: dict[Any, bool] = {}
         self._runs: dict[Any, list[Run]] = {}
+        self._waves: set[Any] = set()
 
     def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
         """Return `(y, state)` for x `(T, B, ...)`, or None where this is not a call of the kind that was prepared."""
@@ -56,6 +58,10 @@ class Sequences:
             return None
         # One layer alone takes and gives its state as it is here, `(1, B, ...)`.
         states: Sequence[State] = [given] if self._alone else self._unstacked(given)
+        if key in self._waves and not train:
+            others = [(b.constants(), old) for b, old in zip(self._bindings, states, strict=True)]
+            x, ends = run_as_wave(runs, x, others, threads())
+            return x, self._stacked(ends)
         final: list[State] = []
         for binding, run, old in zip(self._bindings, runs, states, strict=True):
             flat = [*binding.constants(), x, *old]
@@ -66,8 +72,11 @@ class Sequences:
                 new = tuple(found)
             x = outputs[0]
             final.append(new)
+        return x, self._stacked(final)
+
+    def _stacked(self, final: Sequence[Sequence[Tensor]]) -> Any:
         last = final[0] if self._alone else tuple(map(torch.stack, zip(*final, strict=True)))
-        return x, last[0] if len(last) == 1 else last
+        return last[0] if len(last) == 1 else tuple(last)
 
     def _unstacked(self, given: State) -> Sequence[State]:
         if not given:
@@ -95,6 +104,7 @@ class Sequences:
         if len(self._usual) >= _MOST_SIZES:
             self._usual.clear()
             self._runs.clear()
+            self._waves.clear()
         first = self._bindings[0]
         fits = x.dim() == 2 + len(first.input_shape) and x.shape[2:] == first.input_shape and x.shape[0] > 0
         fits = fits and inner_contiguous(x) is x and all(worth_again(b, x, self._small) for b in self._bindings)
@@ -104,12 +114,17 @@ class Sequences:
     def _prepared(self, key: Any, x: Tensor, train: bool) -> list[Run] | None:
         """Return the layers' runs for inputs like x; None if their kernels have not been tried yet."""
         made: list[Run] = []
-        strides = x.stride()[:2]
+        strides, most = x.stride()[:2], threads()
+        if not train and all(tried(b.program, False, False) for b in self._bindings):
+            flops = [b.program.compiled[False].kernels["infer"].flops for b in self._bindings]
+            if worth_a_wave(x.shape[0], x.shape[1], flops, most):
+                self._waves.add(key)
+                most = 1
         for binding in self._bindings:
             if not tried(binding.program, train, False):
                 return None
             compiled = binding.program.compiled[False]
-            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, threads(), (strides,))
+            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, most, (strides,))
             parts = (len(binding.program.staged.loop_once), 0, 1)
             made.append(Run(compiled, sizes, parts, key[-1], self._alone))
             width = math.prod(compiled.plan.outputs[0].shape[1:])

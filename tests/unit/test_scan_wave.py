@@ -1,0 +1,83 @@
+"""Layers as a wave over layers and steps: the same numbers as one layer after the other, whoever is late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import recurra
+from recurra import cells
+from recurra.layers import sequences
+from recurra.scan import cpp_compiler, wave
+
+pytestmark = pytest.mark.skipif(cpp_compiler() is None, reason="no C++ compiler is installed")
+
+STACKS: dict[str, Callable[[int], Any]] = {
+    "LSTM": lambda layers: recurra.LSTM(24, 40, layers),
+    "an output of its own": lambda layers: recurra.Recurrent("jordan", 24, 24, layers, backend="cpp"),
+}
+
+
+@pytest.fixture(autouse=True)
+def however_little_there_is_to_do(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(wave, "_WORK", 0)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("steps", [8, 31, 32, 33, 100])
+@pytest.mark.parametrize(("layers", "threads"), [(2, 2), (3, 2), (3, 4)])
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_wave_gives_the_same_numbers(stack: str, layers: int, threads: int, steps: int) -> None:
+    layer, x = STACKS[stack](layers), torch.randn(steps, 1, 24)
+    assert _compare(layer, x, threads)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", cells.names())
+def test_any_cell_runs_as_a_wave(name: str, dtype: torch.dtype) -> None:
+    cell = cells.get(name)(12, 12)
+    if cell.output_shape != cell.input_shape:
+        pytest.skip("what it returns is not what it takes")
+    layer = recurra.Recurrent(name, 12, 12, 2).to(dtype)
+    layer.backend = "cpp"
+    try:
+        used = _compare(layer, torch.randn(45, 1, 12, dtype=dtype), 2)
+    except recurra.RecurraError as error:
+        pytest.skip(str(error))
+    if not used:
+        pytest.skip("its calls are not prepared")
+
+
+def test_where_threads_have_other_things_to_do_there_is_no_wave() -> None:
+    assert wave.worth_a_wave(100, 1, [50_000, 50_000], 2)
+    assert not wave.worth_a_wave(100, 2, [50_000, 50_000], 2)
+    assert not wave.worth_a_wave(100, 1, [50_000], 2)
+    assert not wave.worth_a_wave(100, 1, [50_000, 50_000], 1)
+    assert not wave.worth_a_wave(1, 1, [50_000, 50_000], 2)
+    assert not wave.worth_a_wave(100, 1, [50_000, 500_000], 2)  # which two threads share
+
+
+def _compare(layer: Any, x: Tensor, threads: int) -> bool:
+    """Compare calls on several threads with those on one, with and without a state; tell whether they went as waves."""
+    with torch.no_grad():
+        torch.set_num_threads(1)
+        for _ in range(3):
+            _, state = layer(x)
+        expected = [layer(x), layer(x, state)]
+        torch.set_num_threads(threads)
+        for _ in range(20):
+            found = [layer(x), layer(x, state)]
+            for a, b in zip(_flat(found), _flat(expected), strict=True):
+                assert torch.equal(a, b)
+    prepared = sequences._prepared.get(layer)
+    return prepared is not None and len(prepared._waves) == 2
+
+
+def _flat(made: Any) -> list[Tensor]:
+    return [made] if isinstance(made, Tensor) else [t for part in made for t in _flat(part)]
