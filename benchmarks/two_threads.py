@@ -3,8 +3,8 @@
     python benchmarks/two_threads.py [--out benchmarks/results/two_threads.md]
 
 Contestants take turns; ratios are medians over the turns. The rules in `scan/dealing.py` (threads that share rows meet
-at every step), in `scan/wave.py` (a thread for each layer) and `layers/side_by_side.py` (one for each direction)
-stand on these tables.
+at every step), in `scan/wave.py` (a thread for each layer, or each direction) and, in training, in
+`layers/side_by_side.py` (a thread for each direction) stand on these tables.
 """
 
 from __future__ import annotations
@@ -49,11 +49,14 @@ LAYERS = [
 ]
 DIRECTIONS = [
     "",
-    "## Both directions of a layer, forward without gradients",
+    "## Both directions of a layer",
     "",
-    "| T | H | thousands of weights a direction | side by side, ms | one thread | one after the other, shared "
-    "| torch.nn.LSTM | the rule takes it |",
-    "|---|---|---|---|---|---|---|---|",
+    "Without gradients by native threads (`scan/wave.py`), with them by Python's (`layers/side_by_side.py`).",
+    "",
+    "| T | H | thousand operations a step | forward, ms | one thread | one after the other, shared | torch.nn.LSTM "
+    "| the rule takes it | thousands of weights | forward + backward, ms | one thread | torch.nn.LSTM "
+    "| the rule takes it |",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 ]
 
 
@@ -64,6 +67,7 @@ class Rules(NamedTuple):
     share: float
     weights: float
     wave: float = NEVER
+    ways: float = NEVER
 
 
 def main() -> None:
@@ -106,12 +110,18 @@ def _layers(steps: int, units: int, turns: int) -> str:
 
 
 def _directions(steps: int, units: int, turns: int) -> str:
-    x = torch.randn(steps, 1, units)
-    ours, theirs = (kind(units, units, bidirectional=True) for kind in (recurra.LSTM, torch.nn.LSTM))
-    rules = [Rules(2, NEVER, 0), Rules(1, NEVER, NEVER), Rules(2, 1, NEVER), Rules(2, NEVER, NEVER)]
-    calls = [_call(layer, x, backward=False) for layer in (ours, ours, ours, theirs)]
-    weights = sum(p.numel() for p in ours.parameters()) // 2
-    cells = [str(steps), str(units), f"{weights // 1000:,}", *_compared(list(zip(rules, calls, strict=True)), turns)]
+    x = torch.randn(steps, 1, units, requires_grad=True)
+    rules = [Rules(2, NEVER, NEVER, ways=0), Rules(1, NEVER, NEVER), Rules(2, 1, NEVER), Rules(2, NEVER, NEVER)]
+    kinds = [recurra.LSTM, recurra.LSTM, recurra.LSTM, torch.nn.LSTM]
+    layers = [kind(units, units, bidirectional=True) for kind in kinds]
+    operations = 2 * 2 * 4 * units * units
+    calls = [_call(layer, x, backward=False) for layer in layers]
+    cells = [str(steps), str(units), f"{operations // 1000:,}", *_compared(list(zip(rules, calls, strict=True)), turns)]
+    cells.append("yes" if wave.worth_two_ways(steps, 1, [operations] * 2, 2) else "no")
+    weights = sum(p.numel() for p in layers[0].parameters()) // 2
+    calls = [_call(layer, x, backward=True) for layer in (layers[0], layers[1], layers[3])]
+    rules = [Rules(2, NEVER, 0), Rules(1, NEVER, NEVER), Rules(2, NEVER, NEVER)]
+    cells += [f"{weights // 1000:,}", *_compared(list(zip(rules, calls, strict=True)), turns)]
     return _line([*cells, "yes" if weights >= side_by_side._WEIGHTS else "no"])
 
 
@@ -130,7 +140,7 @@ def _call(layer: Any, x: torch.Tensor, backward: bool) -> Callable[[], None]:
 
 def _compared(contestants: list[tuple[Rules, Callable[[], None]]], turns: int) -> list[str]:
     """Return the first one's milliseconds, and the others' times divided by its own."""
-    before = Rules(torch.get_num_threads(), dealing._WORK_A_SHARE, side_by_side._WEIGHTS, wave._WORK)
+    before = Rules(torch.get_num_threads(), dealing._WORK_A_SHARE, side_by_side._WEIGHTS, wave._WORK, wave._TWO_WAYS)
     times: list[list[float]] = [[] for _ in contestants]
     for turn in range(turns + 3):
         for k, (rules, call) in enumerate(contestants):
@@ -151,6 +161,7 @@ def _set(rules: Rules) -> None:
     dealing._WORK_A_SHARE = rules.share  # type: ignore[assignment]
     side_by_side._WEIGHTS = rules.weights  # type: ignore[assignment]
     wave._WORK = rules.wave  # type: ignore[assignment]
+    wave._TWO_WAYS = rules.ways  # type: ignore[assignment]
 
 
 def _line(cells: list[str]) -> str:

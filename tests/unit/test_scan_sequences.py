@@ -22,6 +22,8 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "LSTM": lambda: recurra.LSTM(5, 17),
     "GRU, two layers": lambda: recurra.GRU(17, 17, 2),
     "batch first": lambda: recurra.RNN(6, 20, batch_first=True),
+    "both directions": lambda: recurra.LSTM(5, 17, 2, bidirectional=True),
+    "any cell, both directions": lambda: recurra.Recurrent("jordan", 4, 20, bidirectional=True, batch_first=True),
     "clock": lambda: recurra.Recurrent("clockwork", 3, 16, periods=[1, 2]),
     "an output of its own": lambda: recurra.Recurrent("jordan", 4, 20, 2),
 }

@@ -21,11 +21,17 @@ STACKS: dict[str, Callable[[int], Any]] = {
     "an output of its own": lambda layers: recurra.Recurrent("jordan", 24, 24, layers, backend="cpp"),
 }
 
+WAYS: dict[str, Callable[[int], Any]] = {
+    "LSTM": lambda layers: recurra.LSTM(24, 40, layers, bidirectional=True),
+    "an output of its own": lambda n: recurra.Recurrent("jordan", 24, 24, n, bidirectional=True, backend="cpp"),
+}
+
 
 @pytest.fixture(autouse=True)
 def however_little_there_is_to_do(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     monkeypatch.setattr(wave, "_WORK", 0)
+    monkeypatch.setattr(wave, "_TWO_WAYS", 0)
     yield
     torch.set_num_threads(before)
 
@@ -36,6 +42,17 @@ def however_little_there_is_to_do(monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 def test_a_wave_gives_the_same_numbers(stack: str, layers: int, threads: int, steps: int) -> None:
     layer, x = STACKS[stack](layers), torch.randn(steps, 1, 24)
     assert _compare(layer, x, threads)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("stack", WAYS)
+def test_both_directions_at_once_give_the_same_numbers(stack: str, layers: int) -> None:
+    layer, x = WAYS[stack](layers), torch.randn(50, 1, 24)
+    assert _compare(layer, x, 2)
+    with torch.no_grad():
+        found, _ = layer(x)
+    layer.backend = "reference"
+    torch.testing.assert_close(found, layer(x)[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -61,6 +78,9 @@ def test_where_threads_have_other_things_to_do_there_is_no_wave() -> None:
     assert not wave.worth_a_wave(100, 1, [50_000, 50_000], 1)
     assert not wave.worth_a_wave(1, 1, [50_000, 50_000], 2)
     assert not wave.worth_a_wave(100, 1, [50_000, 500_000], 2)  # which two threads share
+    assert wave.worth_two_ways(100, 1, [500_000, 500_000], 2)
+    assert not wave.worth_two_ways(100, 1, [800_000, 800_000], 4)  # which four threads share
+    assert not wave.worth_two_ways(100, 2, [50_000, 50_000], 2)
 
 
 def _compare(layer: Any, x: Tensor, threads: int) -> bool:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from recurra.layers.side_by_side import worth_two_threads
 from recurra.layers.stack import Stack
 from recurra.scan import Sequences, prepare_sequences
 
@@ -24,12 +25,13 @@ def run_again(owner: nn.Module, x: Any, state: Any, batch_first: bool) -> tuple[
     prepared = _prepared.get(owner)
     if prepared is None or type(x) is not Tensor:
         return None
-    if not batch_first:
-        return prepared(x, state)
     if x.dim() < 2:
         return None
-    done = prepared(x.transpose(0, 1), state)
-    return None if done is None else (done[0].transpose(0, 1), done[1])
+    steps = x.transpose(0, 1) if batch_first else x
+    if prepared.two_way and torch.is_grad_enabled() and worth_two_threads(prepared.first_cells(), steps):
+        return None  # training takes a thread for each direction in Python
+    done = prepared(steps, state)
+    return done if done is None or not batch_first else (done[0].transpose(0, 1), done[1])
 
 
 def prepare(owner: nn.Module, stack: Stack) -> None:
@@ -40,9 +42,9 @@ def prepare(owner: nn.Module, stack: Stack) -> None:
     if known is not None and known.valid():
         return
     random = stack.dropout > 0 and stack.training
-    if random or any(len(layer) > 1 for layer in stack.layers):
+    if random:
         return
-    made = prepare_sequences(owner, stack.cells, stack.backend == "cpp")
+    made = prepare_sequences(owner, stack.layers, stack.backend == "cpp")
     if made is not None:
         _prepared[owner] = made
 

@@ -1,4 +1,5 @@
-"""Both directions of a layer at once, on two threads, for so few rows that one alone leaves processors idle."""
+"""Both directions of a layer at once, on two of Python's threads, for so few rows that one alone leaves processors
+idle: in training, and in calls that are not prepared (`scan/wave.py` does the same natively)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from recurra.scan.dealing import threads
 from recurra.scan.frame import Sizes, inner_contiguous
 from recurra.scan.problem import Problem
 from recurra.scan.run import Run
-from recurra.scan.wave import run_as_wave, worth_a_wave
+from recurra.scan.wave import Wave, worth_a_wave, worth_two_ways
 
 __all__ = ["Sequences", "prepare_sequences"]
 
@@ -25,20 +25,25 @@ _MOST_SIZES = 256
 
 
 class Sequences:
-    """Whole sequences through a stack of one-directional layers whose states are stacked: `(layers, B, ...)` each.
+    """Whole sequences through layers of one or two directions whose states are stacked: `(layers * directions, B, ...)`
+    each.
 
     Valid as long as nothing about the modules changes. Weights are packed at every call, so that whatever writes to
     them is seen. What it returns is new memory every time.
     """
 
-    def __init__(self, owner: Snapshot, bindings: Sequence[Binding], small: bool) -> None:
-        """small: whether to run also what `auto` would leave to the loop."""
+    def __init__(self, owner: Snapshot, layers: Sequence[Sequence[Binding]], small: bool) -> None:
+        """layers: one or two directions each; small: whether to run also what `auto` would leave to the loop."""
+        bindings = [binding for layer in layers for binding in layer]
+        self._layers = layers
+        self.two_way = len(layers[0]) > 1
+        """Whether layers have two directions."""
         self._same, self._bindings, self._small = Guard(owner, bindings), bindings, small
         self._alone, self._dtype = len(bindings) == 1, bindings[0].dtype
         compiled = bindings[0].program.compiled[False]
         self._forms = [(f.shape, f.dtype) for f in compiled.states]
         self._usual: dict[Any, bool] = {}
-        self._runs: dict[Any, list[Run]] = {}
+        self._runs: dict[Any, list[list[Run]]] = {}
         self._waves: set[Any] = set()
 
     def __call__(self, x: Tensor, state: Any) -> tuple[Tensor, Any] | None:
@@ -57,21 +62,28 @@ class Sequences:
         if runs is None:
             return None
         # One layer alone takes and gives its state as it is here, `(1, B, ...)`.
-        states: Sequence[State] = [given] if self._alone else self._unstacked(given)
-        if key in self._waves and not train:
-            others = [(b.constants(), old) for b, old in zip(self._bindings, states, strict=True)]
-            x, ends = run_as_wave(runs, x, others, threads())
-            return x, self._stacked(ends)
-        final: list[State] = []
-        for binding, run, old in zip(self._bindings, runs, states, strict=True):
-            flat = [*binding.constants(), x, *old]
-            if train:
-                outputs, new = trained(run, binding.program, self._problem(binding, x, old), flat)
-            else:
-                outputs, found = run.infer(flat, None)
-                new = tuple(found)
-            x = outputs[0]
-            final.append(new)
+        states = iter([given] if self._alone else self._unstacked(given))
+        wave = Wave(threads()) if key in self._waves and not train else None
+        final: list[Sequence[Tensor]] = []
+        for layer, prepared in zip(self._layers, runs, strict=True):
+            outputs: list[Tensor] = []
+            for binding, run in zip(layer, prepared, strict=True):
+                old = next(states)
+                flat = [*binding.constants(), x, *old]
+                if train:
+                    made, new = trained(run, binding.program, self._problem(binding, x, old), flat)
+                elif wave is not None:
+                    made, new = wave.add(run, flat, follows=bool(final) and not self.two_way)
+                else:
+                    made, new = run.infer(flat, None)
+                outputs.append(made[0])
+                final.append(new)
+            if wave is not None and self.two_way:
+                wave.run()
+                wave = Wave(threads())
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
+        if wave is not None and not self.two_way:
+            wave.run()
         return x, self._stacked(final)
 
     def _stacked(self, final: Sequence[Sequence[Tensor]]) -> Any:
@@ -85,6 +97,10 @@ class Sequences:
 
     def _problem(self, binding: Binding, x: Tensor, old: State) -> Problem:
         return Problem(binding.cell, x, old, (), (), None, False, False)
+
+    def first_cells(self) -> list[Cell]:
+        """Return the cells of the first layer."""
+        return [b.cell for b in self._layers[0]]
 
     def valid(self) -> bool:
         """Tell whether the modules, and how their cells run, are as they were."""
@@ -111,31 +127,36 @@ class Sequences:
         self._usual[key] = fits
         return fits
 
-    def _prepared(self, key: Any, x: Tensor, train: bool) -> list[Run] | None:
+    def _prepared(self, key: Any, x: Tensor, train: bool) -> list[list[Run]] | None:
         """Return the layers' runs for inputs like x; None if their kernels have not been tried yet."""
-        made: list[Run] = []
+        if not all(tried(b.program, train, False) for b in self._bindings):
+            return None
+        steps, batch = x.shape[:2]
         strides, most = x.stride()[:2], threads()
-        if not train and all(tried(b.program, False, False) for b in self._bindings):
+        if not train and most > 1:
             flops = [b.program.compiled[False].kernels["infer"].flops for b in self._bindings]
-            if worth_a_wave(x.shape[0], x.shape[1], flops, most):
+            if (worth_two_ways if self.two_way else worth_a_wave)(steps, batch, flops, most):
                 self._waves.add(key)
                 most = 1
-        for binding in self._bindings:
-            if not tried(binding.program, train, False):
-                return None
-            compiled = binding.program.compiled[False]
-            sizes = Sizes(x.shape[0], x.shape[1], False, False, 0, most, (strides,))
-            parts = (len(binding.program.staged.loop_once), 0, 1)
-            made.append(Run(compiled, sizes, parts, key[-1], self._alone))
-            width = math.prod(compiled.plan.outputs[0].shape[1:])
-            strides = (x.shape[1] * width, width)
+        made: list[list[Run]] = []
+        for layer in self._layers:
+            width = 0
+            made.append([])
+            for direction, binding in enumerate(layer):
+                compiled = binding.program.compiled[False]
+                sizes = Sizes(steps, batch, direction == 1, False, 0, most, (strides,))
+                parts = (len(binding.program.staged.loop_once), 0, 1)
+                made[-1].append(Run(compiled, sizes, parts, key[-1], self._alone))
+                width += math.prod(compiled.plan.outputs[0].shape[1:])
+            strides = (batch * width, width)
         self._runs[key, train] = made
         return made
 
 
-def prepare_sequences(owner: Any, cells: Sequence[Cell], small: bool) -> Sequences | None:
-    """Return the calls of a stack of cells, which belong to the module `owner`, where they can be prepared: all cells
+def prepare_sequences(owner: Any, layers: Sequence[Sequence[Cell]], small: bool) -> Sequences | None:
+    """Return the calls of layers of cells, which belong to the module `owner`, where they can be prepared: all cells
     are bound to their programs, and of one kind. small: whether to run also what `auto` would leave to the loop."""
+    cells = [cell for layer in layers for cell in layer]
     bindings: list[Binding] = []
     for cell in cells:
         found = bound(cell)
@@ -145,4 +166,5 @@ def prepare_sequences(owner: Any, cells: Sequence[Cell], small: bool) -> Sequenc
     if len({str(b.program.compiled[False].states) for b in bindings}) > 1:
         return None
     modules = dict.fromkeys([*owner.modules(), *(m for cell in cells for m in cell.modules())])
-    return Sequences(Snapshot(modules), bindings, small)
+    left = iter(bindings)
+    return Sequences(Snapshot(modules), [[next(left) for _ in layer] for layer in layers], small)

@@ -1,4 +1,5 @@
-"""Layers upon layers as a wave over layers and steps: each on a thread, one step behind the layer below."""
+"""Loops at once, on a thread each: layers as a wave over layers and steps, each one step behind the layer below, and
+both directions of a layer."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ from recurra.compiler.kernel import TELLS, WAITS
 from recurra.scan.dealing import sharing
 from recurra.scan.run import Run
 
-__all__ = ["run_as_wave", "worth_a_wave"]
+__all__ = ["Wave", "worth_a_wave", "worth_two_ways"]
 
 _LINE = 8
-"""Numbers in a line of the cache: layers tell how far they are on lines of their own."""
+"""Numbers in a line of the cache: loops tell how far they are on lines of their own."""
 
 _STEPS = 8
 """Steps below which the upper layers wait longer than they run."""
@@ -23,6 +24,9 @@ _STEPS = 8
 _WORK = 50_000
 """Floating point operations of a layer's step below which waiting for the other thread costs more than it brings
 (`benchmarks/two_threads.py`)."""
+
+_TWO_WAYS = 4_000_000
+"""Floating point operations of a direction below which another thread's start costs more than it brings (there too)."""
 
 
 def worth_a_wave(steps: int, batch: int, flops: Sequence[int], most: int) -> bool:
@@ -36,29 +40,44 @@ def worth_a_wave(steps: int, batch: int, flops: Sequence[int], most: int) -> boo
     return sharing(batch, max(flops), most) == 1
 
 
-def run_as_wave(
-    runs: Sequence[Run], x: Tensor, others: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]]], most: int
-) -> tuple[Tensor, list[list[Tensor]]]:
-    """Run layers at once; return the last one's output and every one's final state.
+def worth_two_ways(steps: int, batch: int, flops: Sequence[int], most: int) -> bool:
+    """Tell whether both directions of a layer are to run at once: where more than two threads share a step, they do
+    not."""
+    if most < 2 * batch or min(flops) * batch * steps < _TWO_WAYS:
+        return False
+    return sharing(batch, max(flops), most) <= 2
 
-    runs: prepared for one thread each; others: what each layer is given before x and after it.
-    """
-    made = torch.zeros(len(runs) * _LINE, dtype=torch.int64)
-    at = [made.data_ptr() + 8 * _LINE * k for k in range(len(runs))]
-    final: list[list[Tensor]] = []
-    held: list[Sequence[Tensor | None]] = []
-    words: list[array[int]] = []
-    wave = array("q", (min(most, len(runs)), len(runs)))
-    for k, (run, (before, after)) in enumerate(zip(runs, others, strict=True)):
-        given = run.given([*before, x, *after])
+
+class Wave:
+    """Loops that are laid out one after the other, and then run at once. Each is prepared for one thread."""
+
+    def __init__(self, most: int) -> None:
+        """most: of how many threads."""
+        self._most = most
+        self._made: list[Tensor] = []
+        self._held: list[Sequence[Tensor | None]] = []
+        self._words: list[array[int]] = []
+        self._runs: list[Run] = []
+
+    def add(self, run: Run, flat: Sequence[Tensor], follows: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Lay a loop out; return where its outputs and its final states will be. follows: whether it reads, step by
+        step, what the one before it makes."""
+        given = run.given(flat)
         call = run.inference(given)
         tensors, outputs, finals = call.laid(given)
-        own = call.frame.words(tensors)
-        own[WAITS], own[TELLS] = at[k - 1] if k else 0, at[k]
-        wave.extend((run.compiled.kernels["infer"].address, own.buffer_info()[0]))
-        words.append(own)
-        held.append(tensors)
-        final.append(finals)
-        x = outputs[0]
-    runs[0].compiled.kernels["infer"].wave(wave.buffer_info()[0])
-    return x, final
+        words = call.frame.words(tensors)
+        made = torch.zeros(_LINE, dtype=torch.int64)
+        words[WAITS], words[TELLS] = self._made[-1].data_ptr() if follows else 0, made.data_ptr()
+        self._made.append(made)
+        self._held.append(tensors)
+        self._words.append(words)
+        self._runs.append(run)
+        return outputs, finals
+
+    def run(self) -> None:
+        """Run them."""
+        kernels = [run.compiled.kernels["infer"] for run in self._runs]
+        words = array("q", (min(self._most, len(kernels)), len(kernels)))
+        for kernel, own in zip(kernels, self._words, strict=True):
+            words.extend((kernel.address, own.buffer_info()[0]))
+        kernels[0].wave(words.buffer_info()[0])
