@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,6 +72,30 @@ def test_any_cell_runs_as_a_wave(name: str, dtype: torch.dtype) -> None:
         pytest.skip(str(error))
     if not used:
         pytest.skip("its calls are not prepared")
+
+
+FEWER = """
+import torch, recurra
+from recurra.scan import wave
+wave._WORK = wave._TWO_WAYS = 0
+for layer in (recurra.LSTM(24, 40, 3), recurra.LSTM(24, 40, bidirectional=True)):
+    x = torch.randn(50, 1, 24)
+    with torch.no_grad():
+        torch.set_num_threads(1)
+        expected = [layer(x)[0] for _ in range(3)][-1]
+        torch.set_num_threads(3)
+        assert torch.equal(layer(x)[0], expected)
+print("done")
+"""
+
+
+def test_fewer_threads_than_were_asked_for_wait_for_nothing() -> None:
+    """A loop that another one waits for has begun before it, or runs on the same thread before it."""
+    limited = os.environ | {"OMP_THREAD_LIMIT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FEWER], env=limited, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == "done\n", done.stderr
 
 
 def test_where_threads_have_other_things_to_do_there_is_no_wave() -> None:
