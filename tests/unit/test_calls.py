@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from recurra.cli.doctor import _slow
 from recurra.compiler import calls
 from recurra.compiler.build import build, compiler
 from recurra.compiler.words import Address, Words
@@ -139,6 +140,7 @@ def test_without_pythons_headers_there_are_none(tmp_path: Path, monkeypatch: pyt
     calls._library.cache_clear()
     assert calls._library() is None
     calls._library.cache_clear()
+    assert any("install python3-dev" in line for line in _slow())
 
 
 def _take(way: str, monkeypatch: pytest.MonkeyPatch) -> None:

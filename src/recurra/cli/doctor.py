@@ -14,7 +14,7 @@ from rich.table import Table
 
 from recurra import __version__
 from recurra.cli.report import console
-from recurra.scan import cache_folder, clear_cache, cpp_compiler
+from recurra.scan import cache_folder, clear_cache, cpp_compiler, python_headers
 
 __all__ = ["doctor", "register"]
 
@@ -69,6 +69,10 @@ def _slow() -> list[str]:
     if cpp_compiler() is None:
         found.append(
             "there is no C++ compiler, so cells run by the plain loop: each step costs a few calls of torch; install g++"  # noqa: E501
+        )
+    elif python_headers() is None:
+        found.append(
+            "Python's headers are not there, so every call of a kernel takes some microseconds more: install python3-dev"
         )
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     if threads > cores:

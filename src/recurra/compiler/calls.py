@@ -19,7 +19,7 @@ from recurra.compiler.build import build
 from recurra.compiler.errors import Unsupported
 from recurra.compiler.words import Words
 
-__all__ = ["Call", "address_of", "addresses", "short", "tools"]
+__all__ = ["Call", "address_of", "addresses", "python_headers", "short", "tools"]
 
 
 class Call:
@@ -83,6 +83,12 @@ _FIRST = 100
 """Calls before the library is begun: the compiler is to build the first kernels first, and few calls need none."""
 
 
+def python_headers() -> Path | None:
+    """Return the folder of Python's headers, None where they are not installed."""
+    folder = Path(sysconfig.get_path("include"))
+    return folder if (folder / "Python.h").exists() else None
+
+
 class _State:
     """Whether the library has been begun, and what became of it."""
 
@@ -101,8 +107,8 @@ _state = _State()
 
 @cache
 def _library() -> Any:
-    include = Path(sysconfig.get_path("include"))
-    if sysconfig.get_config_var("Py_GIL_DISABLED") or not (include / "Python.h").exists():
+    include = python_headers()
+    if include is None or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return None
     text = Path(__file__).with_suffix(".cpp").read_text()
     try:

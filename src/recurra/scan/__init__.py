@@ -2,6 +2,7 @@
 
 from recurra.compiler.build import cache_folder, clear_cache
 from recurra.compiler.build import compiler as cpp_compiler
+from recurra.compiler.calls import python_headers
 from recurra.compiler.kernel import forget_weights
 from recurra.scan.backends import BACKENDS, Backend, choose
 from recurra.scan.binding import Snapshot, bound, mode
@@ -34,6 +35,7 @@ __all__ = [
     "mode",
     "prepare_sequences",
     "prepare_stream",
+    "python_headers",
     "report",
     "scan",
     "step",
