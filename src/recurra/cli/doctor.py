@@ -72,7 +72,7 @@ def _slow() -> list[str]:
         )
     elif python_headers() is None:
         found.append(
-            "Python's headers are not there, so every call of a kernel takes some microseconds more: install python3-dev"
+            "Python's headers are missing, so every call of a kernel takes some microseconds more: install python3-dev"
         )
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     if threads > cores:
