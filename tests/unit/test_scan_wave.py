@@ -58,16 +58,15 @@ def test_both_directions_at_once_give_the_same_numbers(stack: str, layers: int) 
     torch.testing.assert_close(found, layer(x)[0], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", cells.names())
-def test_any_cell_runs_as_a_wave(name: str, dtype: torch.dtype) -> None:
+def test_any_cell_runs_as_a_wave(name: str) -> None:
     cell = cells.get(name)(12, 12)
     if cell.output_shape != cell.input_shape:
         pytest.skip("what it returns is not what it takes")
-    layer = recurra.Recurrent(name, 12, 12, 2).to(dtype)
+    layer = recurra.Recurrent(name, 12, 12, 2)
     layer.backend = "cpp"
     try:
-        used = _compare(layer, torch.randn(45, 1, 12, dtype=dtype), 2)
+        used = _compare(layer, torch.randn(45, 1, 12), 2)
     except recurra.RecurraError as error:
         pytest.skip(str(error))
     if not used:
