@@ -192,6 +192,12 @@ class Rows:
         """What a kernel is told of them."""
 
 
-ROWS, WAITS, TELLS = slice(3, 8), 12, 13
-"""The words in which a kernel is told of its rows, and of its place in a wave."""
+ROWS = slice(3, 8)
+"""The words in which a kernel is told of its rows."""
+
+WAITS = 12
+"""The word that says where the loop before it in a wave tells how far it is."""
+
+TELLS = 13
+"""The word that says where it is to tell that itself."""
 _NOWHERE = Rows(torch.zeros(2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
