@@ -3,8 +3,7 @@
     python benchmarks/two_threads.py [--out benchmarks/results/two_threads.md]
 
 Contestants take turns; ratios are medians over the turns. The rules in `scan/dealing.py` (threads that share rows meet
-at every step), in `scan/wave.py` (a thread for each layer, or each direction) and, in training, in
-`layers/side_by_side.py` (a thread for each direction) stand on these tables.
+at every step) and in `scan/wave.py` (a thread for each layer, or each direction) stand on these tables.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from typing import Any, NamedTuple
 import torch
 
 import recurra
-from recurra.layers import side_by_side
 from recurra.scan import dealing, wave
 
 SIZES = [(100, 64), (100, 96), (100, 128), (100, 192), (100, 256), (50, 384), (50, 512), (50, 768)]
@@ -51,12 +49,11 @@ DIRECTIONS = [
     "",
     "## Both directions of a layer",
     "",
-    "Without gradients by native threads (`scan/wave.py`), with them by Python's (`layers/side_by_side.py`).",
+    "Without gradients at once, with them one after the other, shared.",
     "",
     "| T | H | thousand operations a step | forward, ms | one thread | one after the other, shared | torch.nn.LSTM "
-    "| the rule takes it | thousands of weights | forward + backward, ms | one thread | torch.nn.LSTM "
-    "| the rule takes it |",
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    "| the rule takes it | forward + backward, ms | one thread | torch.nn.LSTM |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
 ]
 
 
@@ -65,7 +62,6 @@ class Rules(NamedTuple):
 
     threads: int
     share: float
-    weights: float
     wave: float = NEVER
     ways: float = NEVER
 
@@ -88,7 +84,7 @@ def main() -> None:
 def _shared(steps: int, units: int, turns: int) -> str:
     x = torch.randn(steps, 1, units, requires_grad=True)
     ours, theirs = recurra.LSTM(units, units), torch.nn.LSTM(units, units)
-    rules = [Rules(2, 1, NEVER), Rules(1, NEVER, NEVER), Rules(2, NEVER, NEVER)]
+    rules = [Rules(2, 1), Rules(1, NEVER), Rules(2, NEVER)]
     operations = 2 * 2 * 4 * units * units
     cells = [str(steps), str(units), f"{operations // 1000:,}"]
     for backward in (False, True):
@@ -100,7 +96,7 @@ def _shared(steps: int, units: int, turns: int) -> str:
 def _layers(steps: int, units: int, turns: int) -> str:
     x = torch.randn(steps, 1, units)
     # How a layer runs is settled at its first calls, so every way has a layer of its own.
-    rules = [Rules(2, NEVER, NEVER, 0), Rules(1, NEVER, NEVER), Rules(2, 1, NEVER), Rules(2, NEVER, NEVER)]
+    rules = [Rules(2, NEVER, wave=0), Rules(1, NEVER), Rules(2, 1), Rules(2, NEVER)]
     layers = [*(recurra.LSTM(units, units, 2) for _ in rules[1:]), torch.nn.LSTM(units, units, 2)]
     calls = [_call(layer, x, backward=False) for layer in layers]
     operations = 2 * 2 * 4 * units * units
@@ -111,18 +107,16 @@ def _layers(steps: int, units: int, turns: int) -> str:
 
 def _directions(steps: int, units: int, turns: int) -> str:
     x = torch.randn(steps, 1, units, requires_grad=True)
-    rules = [Rules(2, NEVER, NEVER, ways=0), Rules(1, NEVER, NEVER), Rules(2, 1, NEVER), Rules(2, NEVER, NEVER)]
+    rules = [Rules(2, NEVER, ways=0), Rules(1, NEVER), Rules(2, 1), Rules(2, NEVER)]
     kinds = [recurra.LSTM, recurra.LSTM, recurra.LSTM, torch.nn.LSTM]
     layers = [kind(units, units, bidirectional=True) for kind in kinds]
     operations = 2 * 2 * 4 * units * units
     calls = [_call(layer, x, backward=False) for layer in layers]
     cells = [str(steps), str(units), f"{operations // 1000:,}", *_compared(list(zip(rules, calls, strict=True)), turns)]
     cells.append("yes" if wave.worth_two_ways(steps, 1, [operations] * 2, 2) else "no")
-    weights = sum(p.numel() for p in layers[0].parameters()) // 2
-    calls = [_call(layer, x, backward=True) for layer in (layers[0], layers[1], layers[3])]
-    rules = [Rules(2, NEVER, 0), Rules(1, NEVER, NEVER), Rules(2, NEVER, NEVER)]
-    cells += [f"{weights // 1000:,}", *_compared(list(zip(rules, calls, strict=True)), turns)]
-    return _line([*cells, "yes" if weights >= side_by_side._WEIGHTS else "no"])
+    calls = [_call(layer, x, backward=True) for layer in (layers[2], layers[1], layers[3])]
+    rules = [Rules(2, dealing._WORK_A_SHARE), Rules(1, NEVER), Rules(2, NEVER)]
+    return _line([*cells, *_compared(list(zip(rules, calls, strict=True)), turns)])
 
 
 def _call(layer: Any, x: torch.Tensor, backward: bool) -> Callable[[], None]:
@@ -140,7 +134,7 @@ def _call(layer: Any, x: torch.Tensor, backward: bool) -> Callable[[], None]:
 
 def _compared(contestants: list[tuple[Rules, Callable[[], None]]], turns: int) -> list[str]:
     """Return the first one's milliseconds, and the others' times divided by its own."""
-    before = Rules(torch.get_num_threads(), dealing._WORK_A_SHARE, side_by_side._WEIGHTS, wave._WORK, wave._TWO_WAYS)
+    before = Rules(torch.get_num_threads(), dealing._WORK_A_SHARE, wave._WORK, wave._TWO_WAYS)
     times: list[list[float]] = [[] for _ in contestants]
     for turn in range(turns + 3):
         for k, (rules, call) in enumerate(contestants):
@@ -159,7 +153,6 @@ def _compared(contestants: list[tuple[Rules, Callable[[], None]]], turns: int) -
 def _set(rules: Rules) -> None:
     torch.set_num_threads(rules.threads)
     dealing._WORK_A_SHARE = rules.share  # type: ignore[assignment]
-    side_by_side._WEIGHTS = rules.weights  # type: ignore[assignment]
     wave._WORK = rules.wave  # type: ignore[assignment]
     wave._TWO_WAYS = rules.ways  # type: ignore[assignment]
 

@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from recurra.layers.side_by_side import worth_two_threads
 from recurra.layers.stack import Stack
 from recurra.scan import Sequences, prepare_sequences
 
@@ -28,8 +27,6 @@ def run_again(owner: nn.Module, x: Any, state: Any, batch_first: bool) -> tuple[
     if x.dim() < 2:
         return None
     steps = x.transpose(0, 1) if batch_first else x
-    if prepared.two_way and torch.is_grad_enabled() and worth_two_threads(prepared.first_cells(), steps):
-        return None  # training takes a thread for each direction in Python
     done = prepared(steps, state)
     return done if done is None or not batch_first else (done[0].transpose(0, 1), done[1])
 

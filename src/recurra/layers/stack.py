@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from recurra.core import Cell, State
 from recurra.core.errors import ArgumentError
-from recurra.layers.side_by_side import both, worth_two_threads
 from recurra.scan import Result, scan, step
 
 __all__ = ["Stack", "StackResult"]
@@ -56,15 +54,12 @@ class Stack(NamedTuple):
         kept: list[State] = []
         for depth, layer in enumerate(self.layers):
             x = self._between(x, depth)
-            runs = [
-                partial(
-                    self._one, depth, direction, x, next(given) if given is not None else None, context, lengths,
-                    keep_states,
+            results = [
+                self._one(
+                    depth, direction, x, next(given) if given is not None else None, context, lengths, keep_states
                 )
                 for direction in range(len(layer))
-            ]  # fmt: skip
-            side_by_side = not context and worth_two_threads(layer, x)
-            results = both(runs[0], runs[1]) if side_by_side else [run() for run in runs]
+            ]
             outputs = [result.y for result in results]
             final += [result.state for result in results]
             kept += [result.states for result in results if result.states is not None]

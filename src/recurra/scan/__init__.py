@@ -5,8 +5,7 @@ from recurra.compiler.build import compiler as cpp_compiler
 from recurra.compiler.calls import python_headers
 from recurra.compiler.kernel import forget_weights
 from recurra.scan.backends import BACKENDS, Backend, choose
-from recurra.scan.binding import Snapshot, bound, mode
-from recurra.scan.dealing import at_most
+from recurra.scan.binding import Snapshot
 from recurra.scan.owners import adopt
 from recurra.scan.problem import Problem, Result
 from recurra.scan.report import CellReport, report
@@ -25,14 +24,11 @@ __all__ = [
     "Snapshot",
     "Stream",
     "adopt",
-    "at_most",
-    "bound",
     "cache_folder",
     "choose",
     "clear_cache",
     "cpp_compiler",
     "forget_weights",
-    "mode",
     "prepare_sequences",
     "prepare_stream",
     "python_headers",

@@ -36,8 +36,7 @@ class Sequences:
         """layers: one or two directions each; small: whether to run also what `auto` would leave to the loop."""
         bindings = [binding for layer in layers for binding in layer]
         self._layers = layers
-        self.two_way = len(layers[0]) > 1
-        """Whether layers have two directions."""
+        self._two_way = len(layers[0]) > 1
         self._same, self._bindings, self._small = Guard(owner, bindings), bindings, small
         self._alone, self._dtype = len(bindings) == 1, bindings[0].dtype
         compiled = bindings[0].program.compiled[False]
@@ -73,16 +72,16 @@ class Sequences:
                 if train:
                     made, new = trained(run, binding.program, self._problem(binding, x, old), flat)
                 elif wave is not None:
-                    made, new = wave.add(run, flat, follows=bool(final) and not self.two_way)
+                    made, new = wave.add(run, flat, follows=bool(final) and not self._two_way)
                 else:
                     made, new = run.infer(flat, None)
                 outputs.append(made[0])
                 final.append(new)
-            if wave is not None and self.two_way:
+            if wave is not None and self._two_way:
                 wave.run()
                 wave = Wave(threads())
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 2)
-        if wave is not None and not self.two_way:
+        if wave is not None and not self._two_way:
             wave.run()
         return x, self._stacked(final)
 
@@ -97,10 +96,6 @@ class Sequences:
 
     def _problem(self, binding: Binding, x: Tensor, old: State) -> Problem:
         return Problem(binding.cell, x, old, (), (), None, False, False)
-
-    def first_cells(self) -> list[Cell]:
-        """Return the cells of the first layer."""
-        return [b.cell for b in self._layers[0]]
 
     def valid(self) -> bool:
         """Tell whether the modules, and how their cells run, are as they were."""
@@ -135,7 +130,7 @@ class Sequences:
         strides, most = x.stride()[:2], threads()
         if not train and most > 1:
             flops = [b.program.compiled[False].kernels["infer"].flops for b in self._bindings]
-            if (worth_two_ways if self.two_way else worth_a_wave)(steps, batch, flops, most):
+            if (worth_two_ways if self._two_way else worth_a_wave)(steps, batch, flops, most):
                 self._waves.add(key)
                 most = 1
         made: list[list[Run]] = []
